@@ -1,0 +1,1 @@
+"""The commands of `sms-pipeline`, a module a subject. Thin: they read options, call the pipeline and print."""

@@ -1,0 +1,231 @@
+"""Settings: `sms-pipeline.toml`, each key also from the environment (`SMS_GATEWAY__PORT=…` wins).
+
+One frozen object, read once at a process's start and handed down; nothing below reads files or the environment.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+DEFAULT_FILE = Path("sms-pipeline.toml")
+EMBEDDED = "embedded"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the key and what to do."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Kafka(_Section):
+    """Which cluster, and how its topics are cut. SASL and TLS settings are passed to every client as they are."""
+
+    bootstrap_servers: str = EMBEDDED
+    partitions: int = Field(default=8, ge=1, le=1024)
+    replication: int = Field(default=1, ge=1)
+    topic_prefix: str = "sms."
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+
+
+class Storage(_Section):
+    """`directory`: broker data, tables, read model. `retention_days`: how long repeats and late receipts are known."""
+
+    directory: Path = Path(".sms-pipeline")
+    database: str = "sqlite"
+    retention_days: float = Field(default=3.0, gt=0)
+
+
+class Gateway(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+
+
+class Moderation(_Section):
+    """`terms`: files of prohibited terms, a term a line."""
+
+    terms: list[Path] = []
+
+
+class Billing(_Section):
+    """`minimum`: credit asked for per part before a message is accepted. Without `prices` the sample list serves."""
+
+    currency: str = Field(default="EUR", pattern="^[A-Z]{3}$")
+    prices: Path | None = None
+    minimum: str = "1.00"
+
+
+class Limits(_Section):
+    """What one record and one message may be at most."""
+
+    request_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    parts: int = Field(default=10, ge=1, le=255)
+
+
+class Metrics(_Section):
+    """Where each process serves `/metrics`; port 0 picks a free one (`up` gives every process its own)."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+
+
+class HttpCarrier(_Section):
+    """A carrier over HTTP. `throughput` in parts a second; `batch` messages a request, over `connections` at a time.
+
+    `idempotent`: the carrier recognises a repeated Idempotency-Key, so an unknown outcome may be tried again.
+    `timeout`: seconds for one request; `patience`: seconds for which a carrier that cannot be reached is tried again
+    before a message goes to the next carrier of its route, or fails where there is none.
+    """
+
+    type: Literal["http"] = "http"
+    url: str
+    token: SecretStr | None = None
+    secret: SecretStr | None = None
+    idempotent: bool = False
+    throughput: float = Field(default=100.0, gt=0)
+    batch: int = Field(default=100, ge=1, le=1000)
+    connections: int = Field(default=8, ge=1, le=64)
+    timeout: float = Field(default=10.0, gt=0)
+    patience: float = Field(default=30.0, gt=0)
+
+
+class SmppCarrier(_Section):
+    """A carrier over SMPP 3.4. Read and checked already; no stage speaks SMPP yet, so routing passes it over."""
+
+    type: Literal["smpp"]
+    host: str
+    port: int = Field(default=2775, ge=1, le=65535)
+    system_id: str
+    password: SecretStr
+    bind: Literal["transceiver", "transmitter"] = "transceiver"
+    sessions: int = Field(default=1, ge=1)
+    window: int = Field(default=50, ge=1)
+    receipt_id_format: str = "same"
+    throughput: float = Field(default=100.0, gt=0)
+
+
+Carrier = Annotated[HttpCarrier | SmppCarrier, Field(discriminator="type")]
+
+
+class Route(_Section):
+    """`prefix`: digits after the plus, longest wins, "" is everything; `carriers` in order of preference."""
+
+    prefix: str = Field(default="", pattern="^[0-9]*$")
+    carriers: list[str] = Field(min_length=1)
+
+    @field_validator("prefix", mode="before")
+    @classmethod
+    def _without_plus(cls, value: Any) -> Any:
+        return value.removeprefix("+") if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """Everything a process needs to know."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SMS_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    kafka: Kafka = Kafka()
+    storage: Storage = Storage()
+    gateway: Gateway = Gateway()
+    moderation: Moderation = Moderation()
+    billing: Billing = Billing()
+    limits: Limits = Limits()
+    metrics: Metrics = Metrics()
+    carriers: dict[str, Carrier] = {}
+    routes: list[Route] = []
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, _toml_file)
+        return (init_settings, env_settings, toml)
+
+    @field_validator("carriers", mode="before")
+    @classmethod
+    def _http_unless_told(cls, carriers: Any) -> Any:
+        if not isinstance(carriers, dict):
+            return carriers
+        return {name: {"type": "http", **c} if isinstance(c, dict) else c for name, c in carriers.items()}
+
+    @field_validator("carriers")
+    @classmethod
+    def _carrier_names_fit_topics(cls, carriers: dict[str, Carrier]) -> dict[str, Carrier]:
+        for name in carriers:
+            if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+                raise ValueError(f"carrier name {name!r}: letters, digits, - and _ only (it becomes a topic's name)")
+        return carriers
+
+    @property
+    def http_carriers(self) -> dict[str, HttpCarrier]:
+        """The carriers that messages can be sent through today."""
+        return {name: carrier for name, carrier in self.carriers.items() if isinstance(carrier, HttpCarrier)}
+
+
+_toml_file: Path | None = None
+
+
+def load(file: Path | None = None, **overrides: Any) -> Settings:
+    """Read the settings from `file` (default: `sms-pipeline.toml` if it is there), the environment and `overrides`.
+
+    Relative paths in the file are taken from the file's folder. Raises ConfigError with every wrong key named.
+    """
+    global _toml_file
+    if file is not None and not file.is_file():
+        raise ConfigError(f"configuration file {file} does not exist; create it or leave out --config")
+    _toml_file = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("\n".join([f"configuration {_toml_file or 'from the environment'}:", *lines])) from None
+    except ValueError as error:  # not TOML at all
+        raise ConfigError(f"configuration {_toml_file}: {error}") from None
+    base = (_toml_file.parent if _toml_file else Path()).absolute()
+    settings = _absolute_paths(settings, base)
+    _check_references(settings)
+    return settings
+
+
+def _absolute_paths(settings: Settings, base: Path) -> Settings:
+    storage = settings.storage.model_copy(update={"directory": base / settings.storage.directory})
+    moderation = settings.moderation.model_copy(update={"terms": [base / p for p in settings.moderation.terms]})
+    prices = settings.billing.prices
+    billing = settings.billing.model_copy(update={"prices": base / prices if prices else None})
+    return settings.model_copy(update={"storage": storage, "moderation": moderation, "billing": billing})
+
+
+def _check_references(settings: Settings) -> None:
+    for position, route in enumerate(settings.routes):
+        for name in route.carriers:
+            if name not in settings.carriers:
+                raise ConfigError(f"routes.{position}: carrier {name!r} is not configured; add [carriers.{name}]")
+    for path in [*settings.moderation.terms, *filter(None, [settings.billing.prices])]:
+        if not path.is_file():
+            raise ConfigError(f"file {path} named in the configuration does not exist")
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """This process's environment, with what a child must know beside the configuration file."""
+    return {**os.environ, "SMS_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers}

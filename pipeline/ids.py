@@ -1,0 +1,54 @@
+"""Who is who: batch and message ids, deterministic on replay.
+
+message id = 24 hex digits: 4 bytes Unix seconds, 5 bytes of batch hash, 3 bytes recipient index (its place in the
+request). The first 9 bytes are the batch id. The seconds come from the intake record's timestamp, the hash from what
+the client sent, never from the clock: replaying a record gives the same ids, so every stage recognises its repeats.
+"""
+
+from hashlib import blake2b
+from zlib import crc32
+
+BATCH_BYTES = 9
+_HASH_BYTES = 5
+
+
+def request_hash(account: str, request_id: str) -> bytes:
+    """16 bytes that name a client's request: the same however often and wherever it is repeated."""
+    return blake2b(
+        f"{account}\0{request_id}".encode("utf-8", "surrogatepass"), digest_size=16, person=b"request"
+    ).digest()
+
+
+def record_hash(topic: str, partition: int, offset: int) -> bytes:
+    """16 bytes that name an intake record whose client gave no request id."""
+    return blake2b(f"{topic}\0{partition}\0{offset}".encode(), digest_size=16, person=b"record").digest()
+
+
+def batch_id(request: bytes, slice_number: int, timestamp_ms: int) -> bytes:
+    """9 bytes: the batch of one slice of a request. `timestamp_ms` is the intake record's."""
+    seconds = min(max(timestamp_ms // 1000, 0), 0xFFFFFFFF)
+    digest = blake2b(request + slice_number.to_bytes(4, "big"), digest_size=_HASH_BYTES, person=b"slice").digest()
+    return seconds.to_bytes(4, "big") + digest
+
+
+def message_id(batch: bytes, index: int) -> str:
+    """24 hex digits. `index`: the recipient's place in the request, below 2**24."""
+    return (batch + index.to_bytes(3, "big")).hex()
+
+
+def split(message: str) -> tuple[bytes, int] | None:
+    """The batch id and index of a message id; None where it is not one."""
+    if len(message) != 24:
+        return None
+    try:
+        raw = bytes.fromhex(message)
+    except ValueError:
+        return None
+    if len(raw) != 12:
+        return None
+    return raw[:BATCH_BYTES], int.from_bytes(raw[BATCH_BYTES:], "big")
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key, in every internal topic: tables stand where their records arrive."""
+    return crc32(key) % partitions

@@ -1,0 +1,46 @@
+"""Every metric of every process, with its one-line meaning (docs/metrics.md is made from this module).
+
+Labels are few and bounded: stage, lane, carrier, reason. Ids belong in logs.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LATENCY = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
+
+STAGE_RECORDS = Counter("sms_stage_records_total", "Records a stage read and finished.", ["stage"])
+STAGE_SECONDS = Histogram(
+    "sms_stage_window_seconds", "Time of one window of records, reading to acknowledging.", ["stage"], buckets=_FAST
+)
+MESSAGES_IN = Counter("sms_stage_messages_in_total", "Messages that entered a stage.", ["stage", "lane"])
+MESSAGES_OUT = Counter("sms_stage_messages_out_total", "Messages a stage passed on.", ["stage", "lane"])
+BATCHES_IN = Counter("sms_stage_batches_in_total", "Batches that entered a stage.", ["stage", "lane"])
+BATCHES_OUT = Counter("sms_stage_batches_out_total", "Batches a stage passed on.", ["stage", "lane"])
+REPEATS = Counter("sms_stage_repeats_total", "Batches a stage recognised as seen before and left alone.", ["stage"])
+REJECTIONS = Counter("sms_rejections_total", "Messages that ended in a stage, by error code.", ["stage", "code"])
+DEAD_LETTERS = Counter("sms_dead_letters_total", "Records no stage could read, sent to the dead letters.", ["stage"])
+TABLE_KEYS = Gauge("sms_table_keys", "Keys in a stage's table in this process (RocksDB's estimate).", ["stage"])
+STAGE_READY = Gauge("sms_stage_ready", "1 while the stage reads records: assigned and recovered.", ["stage"])
+
+DISPATCH_ATTEMPTS = Counter(
+    "sms_dispatch_attempts_total", "Submissions to a carrier, by what came back.", ["carrier", "outcome"]
+)
+DISPATCH_MESSAGES = Counter(
+    "sms_dispatch_messages_total", "Messages a carrier answered for, by answer.", ["carrier", "answer"]
+)
+DISPATCH_SECONDS = Histogram("sms_dispatch_seconds", "Time of one submission to a carrier.", ["carrier"], buckets=_FAST)
+IN_DOUBT = Counter("sms_in_doubt_total", "Messages of which it is unknown whether the carrier took them.", ["carrier"])
+
+RECEIPTS = Counter("sms_receipts_total", "Receipts by carrier and status word.", ["carrier", "status"])
+RECEIPTS_UNMATCHED = Counter(
+    "sms_receipts_unmatched_total", "Receipts for messages that are not known (yet): parked.", ["carrier"]
+)
+RECEIPTS_LATE = Counter("sms_receipts_late_total", "Receipts that came after the final state or twice.", ["carrier"])
+TRANSITIONS = Counter("sms_messages_state_total", "Transitions published on the status topic.", ["state"])
+SUBMIT_LATENCY = Histogram(
+    "sms_intake_to_submitted_seconds", "From the intake record's timestamp to the carrier's acceptance.",
+    ["lane"], buckets=_LATENCY,
+)  # fmt: skip
+FINAL_LATENCY = Histogram(
+    "sms_intake_to_final_seconds", "From the intake record's timestamp to the final state.", buckets=_LATENCY
+)

@@ -1,0 +1,187 @@
+"""What travels between the stages: batches in columns, and what became of them.
+
+Every internal record is a msgpack list of these (several share a record under load). They are arrays on the wire:
+a field is only ever added at the end, with a default, so that a stage reads its predecessor's version too.
+"""
+
+from typing import Any
+
+import msgspec
+
+from schemas.errors import Error
+
+
+class Destination(msgspec.Struct, array_like=True, frozen=True):
+    """What recipients of a batch share: ISO country, calling code, original operator ("" where unknown)."""
+
+    country: str
+    prefix: str
+    operator: str
+
+
+class Part(msgspec.Struct, array_like=True, frozen=True):
+    """One part's user data header ("" for a single part) and its payload octets."""
+
+    udh: bytes
+    payload: bytes
+
+
+class Content(msgspec.Struct, array_like=True, frozen=True):
+    """One distinct text: what it costs (`count` parts, `characters` in the encoding's units) and its exact octets."""
+
+    text: str
+    encoding: str
+    characters: int
+    count: int
+    parts: list[Part] = []
+
+
+class Batch(msgspec.Struct, array_like=True):
+    """Up to a few hundred recipients of one request, in columns of equal length (`index` … `fields`, `content`).
+
+    `index`: each recipient's place in the request. `where`: its destination. `content`: its text (None: all the
+    first). `prices`: micro-units a part, by destination. `custom` and `callback` are JSON, passed on unread.
+    `received_at`: the intake record's timestamp, in ms. `tried`: carriers that refused what may succeed elsewhere.
+    `error` (all) and `errors` (by position) are what validate found wrong; encode reports them once it knows that the
+    request is no repeat.
+    """
+
+    id: bytes
+    request: bytes
+    slice: int
+    fingerprint: bytes
+    account: str
+    request_id: str | None
+    sender: str
+    message: str
+    dry_run: bool
+    fail_on_multiple: bool
+    transliterate: bool
+    validity_seconds: int
+    received_at: int
+    custom: bytes
+    callback: bytes | None
+    index: list[int]
+    numbers: list[str]
+    where: list[int]
+    destinations: list[Destination]
+    fields: list[dict[str, str]] | None = None
+    contents: list[Content] = []
+    content: list[int] | None = None
+    prices: list[int] = []
+    currency: str = ""
+    tried: list[str] = []
+    attempt: int = 0
+    error: Error | None = None
+    errors: dict[int, Error] = {}
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def content_of(self, position: int) -> Content:
+        """The text of the recipient at `position`."""
+        return self.contents[self.content[position] if self.content else 0]
+
+    def price_of(self, position: int) -> int:
+        """Micro-units a part for the recipient at `position`; 0 where none is known yet."""
+        return self.prices[self.where[position]] if self.prices else 0
+
+    def select(self, positions: list[int]) -> "Batch":
+        """The same batch with only these recipients; itself where these are all."""
+        if len(positions) == len(self.index):
+            return self
+        return msgspec.structs.replace(
+            self,
+            index=[self.index[p] for p in positions],
+            numbers=[self.numbers[p] for p in positions],
+            where=[self.where[p] for p in positions],
+            fields=[self.fields[p] for p in positions] if self.fields else None,
+            content=[self.content[p] for p in positions] if self.content else None,
+        )
+
+
+class Accepted(msgspec.Struct, array_like=True, tag="accepted"):
+    """Every check is passed and the money reserved; the batch is on its way to a carrier (or was a dry run)."""
+
+    batch: Batch
+
+
+class Rejected(msgspec.Struct, array_like=True, tag="rejected"):
+    """These recipients end here, before a carrier saw them. `errors[which[i]]` is the error of the i-th recipient.
+
+    `state`: a schemas.states.Detailed.
+    """
+
+    stage: str
+    batch: Batch
+    which: list[int]
+    errors: list[Error]
+    state: int
+
+
+class Submitted(msgspec.Struct, array_like=True, tag="submitted"):
+    """What a carrier answered. Columns by recipient: `index` in the request, state, carrier's id, error or None."""
+
+    batch: bytes
+    account: str
+    carrier: str
+    at: int
+    index: list[int]
+    states: bytes
+    references: list[str]
+    errors: dict[int, Error] = {}
+
+
+Outcome = Accepted | Rejected | Submitted
+
+
+class Reference(msgspec.Struct, array_like=True, tag="reference"):
+    """A carrier's ids and the messages (12 bytes) they name, to resolve receipts that carry only the carrier's id."""
+
+    carrier: str
+    ids: list[str]
+    messages: list[bytes]
+
+
+class Settlement(msgspec.Struct, array_like=True):
+    """Money of one batch so far, in micro-units: earned and given back. Totals, not steps: a repeat changes nothing."""
+
+    batch: bytes
+    account: str
+    captured: int
+    released: int
+
+
+class Credit(msgspec.Struct, array_like=True):
+    """A top-up in micro-units. The same `reference` counts once."""
+
+    account: str
+    amount: int
+    reference: str
+
+
+class Tick(msgspec.Struct, array_like=True):
+    """Time has come to `at` (Unix seconds): what is due by then is due."""
+
+    at: int
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(items: list[Any]) -> bytes:
+    """The bytes of one record."""
+    return _encoder.encode(items)
+
+
+def encode_one(item: Any) -> bytes:
+    """The bytes of a record that holds a single item and no list."""
+    return _encoder.encode(item)
+
+
+#: One decoder a kind of record, made once.
+decode_batches = msgspec.msgpack.Decoder(list[Batch]).decode
+decode_outcomes = msgspec.msgpack.Decoder(list[Outcome]).decode
+decode_settlements = msgspec.msgpack.Decoder(list[Settlement]).decode
+decode_credits = msgspec.msgpack.Decoder(list[Credit]).decode
+decode_ticks = msgspec.msgpack.Decoder(list[Tick]).decode

@@ -1,0 +1,196 @@
+"""A message's fate, as pure functions: which state follows which, what it means for the money, how it is told.
+
+States move forward only and a terminal one stays. Everything here works on one batch: its recipients in columns,
+their progress beside them (one byte a recipient and column).
+"""
+
+from bisect import bisect_left
+from datetime import UTC, datetime
+
+import msgspec
+
+from pipeline import ids
+from pipeline.billing import format_price
+from pipeline.records import Batch
+from schemas import errors
+from schemas.errors import Error
+from schemas.states import RECEIPT_STATES, STATE, TERMINAL, Detailed
+from schemas.status import CLOUDEVENT_SOURCE, CLOUDEVENT_TYPE, StatusError, StatusRecord
+
+#: After a message's validity ended, how long its receipt is waited for.
+RECEIPT_GRACE_SECONDS = 60
+
+
+class Progress(msgspec.Struct, array_like=True):
+    """How far a batch's messages are: state, sequence and parts delivered by recipient; settled micro-units; when due.
+
+    `due`: Unix seconds after which messages without a final state have none coming.
+    """
+
+    state: bytearray
+    sequence: bytearray
+    delivered: bytearray
+    due: int
+    captured: int = 0
+    released: int = 0
+
+
+class Sent(msgspec.Struct, array_like=True):
+    """Through which carrier each recipient's message went (index into `carriers`, 255: none yet), and its id there."""
+
+    carriers: list[str]
+    which: bytearray
+    references: list[str]
+
+
+class Change(msgspec.Struct):
+    """One message's news: what to, why, when (Unix ms), and from whom."""
+
+    position: int
+    state: int
+    at: int
+    by_receipt: bool = False
+    error: Error | None = None
+
+
+def begin(batch: Batch) -> Progress:
+    """An accepted batch, before anything was told of it."""
+    zeros = bytes(len(batch))
+    due = batch.received_at // 1000 + batch.validity_seconds + RECEIPT_GRACE_SECONDS
+    return Progress(bytearray(zeros), bytearray(zeros), bytearray(zeros), due)
+
+
+def position_of(batch: Batch, index: int) -> int | None:
+    """The column position of the recipient at `index` of the request; None where the batch has none such."""
+    guess = index - batch.index[0]
+    if 0 <= guess < len(batch.index) and batch.index[guess] == index:
+        return guess
+    guess = bisect_left(batch.index, index)
+    return guess if guess < len(batch.index) and batch.index[guess] == index else None
+
+
+def move(batch: Batch, progress: Progress, change: Change) -> bool:
+    """Move one message, if that is forward, and settle its money. False where nothing changes."""
+    old, new = progress.state[change.position], change.state
+    if old >= TERMINAL or new <= old:
+        return False
+    progress.state[change.position] = new
+    progress.sequence[change.position] += 1
+    if new == Detailed.DELIVERED:
+        progress.delivered[change.position] = batch.content_of(change.position).count
+    if old < Detailed.SUBMITTED and new >= Detailed.SUBMITTED and not batch.dry_run:
+        amount = batch.price_of(change.position) * batch.content_of(change.position).count
+        if _was_taken(new, change.by_receipt):
+            progress.captured += amount
+        else:
+            progress.released += amount
+    return True
+
+
+def _was_taken(state: int, by_receipt: bool) -> bool:
+    """Whether a message that leaves our hands in `state` was taken by the carrier, and so is paid for."""
+    if state < TERMINAL or state == Detailed.DELIVERED:
+        return True
+    return by_receipt and state < Detailed.FAILED
+
+
+def receipt_change(position: int, status: str, code: str | None, at: int) -> Change | None:
+    """What a receipt says of a message (SMPP 3.4 appendix B words); None where it says nothing."""
+    state = RECEIPT_STATES.get(status.upper())
+    if state is None:
+        return None
+    error = None
+    if state >= TERMINAL and state != Detailed.DELIVERED:
+        kind = errors.EXPIRED if state == Detailed.EXPIRED else errors.UNDELIVERABLE
+        if state == Detailed.REJECTED:
+            kind = errors.CARRIER_REJECTED
+        error = Error(kind, f"the carrier's receipt says {status}" + (f", error {code}" if code else ""))
+    return Change(position, state, at, by_receipt=True, error=error)
+
+
+def no_receipt(position: int, at: int) -> Change:
+    """Validity and grace are over and no receipt came."""
+    return Change(
+        position, Detailed.NO_RECEIPT, at, error=Error(errors.NO_RECEIPT, "no receipt came within the validity")
+    )
+
+
+_json = msgspec.json.Encoder().encode
+
+
+class Teller:
+    """Makes the status records of one batch: what its messages share is worked out once."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        self._custom = msgspec.Raw(batch.custom)
+
+    def tell(
+        self,
+        position: int,
+        state: int,
+        sequence: int,
+        at: int,
+        *,
+        error: Error | None = None,
+        delivered: int = 0,
+        carrier: str | None = None,
+        reference: str | None = None,
+    ) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
+        """Key, value and headers of the status record (CloudEvents 1.0, Kafka binding, binary mode)."""
+        batch = self._batch
+        detailed = Detailed(state)
+        content = batch.content_of(position) if batch.contents else None
+        destination = batch.destinations[batch.where[position]]
+        count = content.count if content else 0
+        price = batch.price_of(position)
+        identity = ids.message_id(batch.id, batch.index[position])
+        when = rfc3339(at)
+        record = StatusRecord(
+            id=identity,
+            request_id=batch.request_id,
+            index=batch.index[position],
+            account=batch.account,
+            sender=batch.sender,
+            recipient=batch.numbers[position],
+            international_prefix=destination.prefix or None,
+            country_code=destination.country or None,
+            state=STATE[detailed],
+            detailed_state=detailed.name,
+            final=state >= TERMINAL or (batch.dry_run and state == Detailed.ACCEPTED),
+            sequence=sequence,
+            error=StatusError(error.code, error.message, error.permanent) if error else None,
+            encoding=content.encoding if content else None,
+            characters_count=content.characters if content else 0,
+            message_count=count,
+            parts_delivered=delivered,
+            price=format_price(price),
+            total_price=format_price(price * count),
+            currency=batch.currency,
+            carrier=carrier,
+            carrier_reference=reference or None,
+            dry_run=batch.dry_run,
+            custom=self._custom,
+            at=when,
+        )
+        key = identity.encode()
+        headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_type", CLOUDEVENT_TYPE),
+            ("ce_source", CLOUDEVENT_SOURCE),
+            ("ce_id", key + b":" + str(sequence).encode()),
+            ("ce_time", when.encode()),
+            ("content-type", b"application/json"),
+        ]
+        return key, _json(record), headers
+
+    def text(self, position: int) -> str:
+        """The message's text as it is sent (or as asked, where it never got that far)."""
+        return self._batch.content_of(position).text if self._batch.contents else self._batch.message
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Unix milliseconds as RFC 3339 in UTC, with milliseconds."""
+    return (
+        datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+    )

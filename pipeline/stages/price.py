@@ -1,0 +1,271 @@
+"""Price: what does each message cost, and can the account pay?
+
+In: allowed batches by account (`sms.moderated`), top-ups (`sms.credits`), and what became of reserved money
+(`sms.settlements`). Out: paid batches (`sms.priced`), the news that they are accepted, rejections, and each account's
+balance as of its last change (`sms.balances`).
+
+All decisions on an account happen in one partition, in order. A decision depends on the balance at its moment, so it
+is made durable before anyone sees it (`put_first`), and a replay gives the same answer again:
+
+    d<batch>    the decision: how many recipients are paid for, what was reserved, and what of it is settled
+    a<account>  the money, with the offset of the last record of each topic that is in it
+
+Both go to the changelog in that order. An account's value tells by its offsets whether a record is in it already,
+whichever write was the last before a crash.
+"""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+import orjson
+
+from pipeline import ids
+from pipeline.billing import Account, PriceList, affordable, format_amount, format_price
+from pipeline.config import Settings
+from pipeline.ops import metrics
+from pipeline.records import (
+    Accepted,
+    Batch,
+    Rejected,
+    decode_batches,
+    decode_credits,
+    decode_settlements,
+)
+from pipeline.stages.common import count_in, count_out, split
+from pipeline.streaming.stage import Record, Source, Step
+from pipeline.streaming.topics import LANES, TopicNames
+from schemas import errors
+from schemas.errors import Error
+
+
+class Ledger(msgspec.Struct, array_like=True):
+    """An account's money in micro-units, and up to which offset of each topic it is counted in."""
+
+    money: Account = Account()
+    applied: dict[str, int] = {}
+    sequence: int = 0
+    credits: list[str] = []  # references of the last top-ups, so that a repeated one counts once
+
+
+class Decision(msgspec.Struct, array_like=True):
+    """What was decided on a batch, by which record. `paid`: recipients, from the first; micro-units, in totals."""
+
+    topic: str
+    offset: int
+    paid: int
+    reserved: int
+    captured: int = 0
+    released: int = 0
+
+
+#: References of top-ups an account remembers.
+_CREDITS_KEPT = 1000
+
+
+def sources(settings: Settings, prices: PriceList, minimum: int) -> list[Source]:
+    """The stage's agents: a lane each, top-ups, settlements. `minimum`: micro-units available asked for per part."""
+    names = TopicNames(settings.kafka.topic_prefix)
+    bank = Bank(settings, names)
+    found = [Source(names.moderated(lane), _agent(settings, names, bank, prices, minimum, lane)) for lane in LANES]
+    return [*found, Source(names.credits, bank.credit), Source(names.settlements, bank.settle)]
+
+
+def _agent(
+    settings: Settings, names: TopicNames, bank: "Bank", prices: PriceList, minimum: int, lane: str
+) -> Callable[[Record, Step], None]:
+    partitions, currency = settings.kafka.partitions, settings.billing.currency
+
+    def decide(record: Record, step: Step) -> None:
+        book = bank.open(record, step)
+        for batch in decode_batches(record.value):
+            count_in("price", lane, len(batch))
+            home = ids.partition_of(batch.id, partitions)
+            batch.currency = currency
+            priced, unpriced = split("price", batch, put_prices(batch, prices))
+            paid, unpaid = (None, None) if priced is None else book.pay(priced, minimum)
+            for rejected in filter(None, (unpriced, unpaid)):
+                step.outbox.pack(names.outcomes(lane), home, rejected, len(rejected.which))
+            if paid:
+                step.outbox.pack(names.outcomes(lane), home, Accepted(_without_octets(paid)), len(paid))
+                if not paid.dry_run:
+                    count_out("price", lane, len(paid))
+                    step.outbox.pack(names.priced(lane), home, paid, len(paid))
+        book.close()
+
+    return decide
+
+
+def _without_octets(batch: Batch) -> Batch:
+    """What is told of a batch needs its texts and counts, not the octets of its parts."""
+    lean = [msgspec.structs.replace(content, parts=[]) for content in batch.contents]
+    return msgspec.structs.replace(batch, contents=lean)
+
+
+def put_prices(batch: Batch, prices: PriceList) -> dict[int, Error]:
+    """Set the price of every destination; the recipients (by position) for which there is none.
+
+    Where a country's price depends on the number, its recipients get destinations of their own, one a price.
+    """
+    by_number = [prices.has_prefix_rules(destination.country) for destination in batch.destinations]
+    found = [None if split_up else prices.price(d.country, d.operator) for d, split_up in
+             zip(batch.destinations, by_number, strict=True)]  # fmt: skip
+    if any(by_number):
+        places: dict[tuple[int, int | None], int] = {}
+        for position, place in enumerate(batch.where):
+            if not by_number[place]:
+                continue
+            destination = batch.destinations[place]
+            price = prices.price(destination.country, destination.operator, batch.numbers[position])
+            if (place, price) not in places:
+                places[place, price] = len(batch.destinations)
+                batch.destinations.append(destination)
+                found.append(price)
+            batch.where[position] = places[place, price]
+    batch.prices = [price or 0 for price in found]
+    missing = {place for place, price in enumerate(found) if price is None}
+    if missing.isdisjoint(batch.where):
+        return {}
+    return {
+        position: Error(
+            errors.NO_PRICE, f"recipient: no price for {batch.destinations[place].country or 'this country'}"
+        )
+        for position, place in enumerate(batch.where)
+        if place in missing
+    }
+
+
+class Bank:
+    """The accounts of the partitions this process owns."""
+
+    def __init__(self, settings: Settings, names: TopicNames) -> None:
+        self._balances = names.balances
+        self._currency = settings.billing.currency
+
+    def open(self, record: Record, step: Step) -> "Book":
+        """The accounts as one record meets them."""
+        return Book(record, step, self._balances, self._currency)
+
+    def credit(self, record: Record, step: Step) -> None:
+        """Count top-ups in, each reference once."""
+        book = self.open(record, step)
+        for credit in decode_credits(record.value):
+            ledger, counted = book.ledger(credit.account)
+            if counted or credit.reference in ledger.credits:
+                metrics.REPEATS.labels("price").inc()
+                continue
+            money = ledger.money.credit(credit.amount)
+            kept = [*ledger.credits, credit.reference][-_CREDITS_KEPT:]
+            book.change(credit.account, msgspec.structs.replace(ledger, money=money, credits=kept))
+        book.close()
+
+    def settle(self, record: Record, step: Step) -> None:
+        """Capture and release what settlements say beyond what is settled already.
+
+        The account is written before the decisions: where a crash comes between, a replay finds the record counted
+        and only brings the decisions level.
+        """
+        book = self.open(record, step)
+        decisions: dict[bytes, Decision] = {}
+        for settlement in decode_settlements(record.value):
+            key = b"d" + settlement.batch
+            decision = decisions.get(key) or step.view.get(key, Decision)
+            if decision is None:
+                raise RuntimeError(f"settlement of batch {settlement.batch.hex()} that was never paid for")
+            captured = max(settlement.captured - decision.captured, 0)
+            released = max(settlement.released - decision.released, 0)
+            ledger, counted = book.ledger(settlement.account)
+            if not counted and (captured or released):
+                money = ledger.money.capture(captured).release(released)
+                book.change(settlement.account, msgspec.structs.replace(ledger, money=money))
+            decisions[key] = msgspec.structs.replace(
+                decision, captured=decision.captured + captured, released=decision.released + released
+            )
+        book.close(first=True)
+        for key, decision in decisions.items():
+            step.view.put_first(key, decision)
+
+
+class Book:
+    """The accounts as one source record meets them; `close` writes what changed, stamped with the record's offset."""
+
+    def __init__(self, record: Record, step: Step, balances: str, currency: str) -> None:
+        self._record, self._step = record, step
+        self._balances, self._currency = balances, currency
+        self._open: dict[str, tuple[Ledger, bool]] = {}
+        self._changed: set[str] = set()
+
+    def ledger(self, account: str) -> tuple[Ledger, bool]:
+        """The account, and whether this record is counted in it already (a replay)."""
+        if account not in self._open:
+            ledger = self._step.view.get(b"a" + account.encode(), Ledger) or Ledger()
+            self._open[account] = ledger, ledger.applied.get(self._record.topic, -1) >= self._record.offset
+        return self._open[account]
+
+    def change(self, account: str, ledger: Ledger) -> None:
+        """The account after a movement."""
+        self._open[account] = ledger, self._open[account][1]
+        self._changed.add(account)
+
+    def pay(self, batch: Batch, minimum: int) -> tuple[Batch | None, Rejected | None]:
+        """Reserve what the batch costs, as far as the credit goes: the paid recipients, the rejection of the rest."""
+        if batch.content:
+            counts = [batch.contents[place].count for place in batch.content]
+        else:
+            counts = [batch.contents[0].count] * len(batch)
+        costs = [batch.prices[place] * count for place, count in zip(batch.where, counts, strict=True)]
+        ledger, counted = self.ledger(batch.account)
+        key = b"d" + batch.id
+        decision = self._step.view.get(key, Decision)
+        if decision is None:
+            paid = affordable(ledger.money.available, costs, [minimum * count for count in counts])
+            reserve = 0 if batch.dry_run else sum(costs[:paid])
+            decision = Decision(self._record.topic, self._record.offset, paid, reserve)
+            self._step.view.put_first(key, decision)
+        elif (decision.topic, decision.offset) != (self._record.topic, self._record.offset):
+            metrics.REPEATS.labels("price").inc()  # the record that brought it first answers for it
+            return None, None
+        if decision.reserved and not counted:
+            money = ledger.money.reserve(decision.reserved)
+            if isinstance(money, Error):
+                raise RuntimeError(f"account {batch.account}: a decided reserve does not fit: {money.message}")
+            self.change(batch.account, msgspec.structs.replace(ledger, money=money))
+        if decision.paid == len(batch):
+            return batch, None
+        error = Error(
+            errors.INSUFFICIENT_CREDIT,
+            f"account: {format_amount(ledger.money.available)} {batch.currency} available, this message costs "
+            f"{format_price(costs[decision.paid])} and asks for {format_amount(minimum)} a part; add credit",
+            permanent=False,
+        )
+        return split("price", batch, dict.fromkeys(range(decision.paid, len(batch)), error))
+
+    def close(self, *, first: bool = False) -> None:
+        """Write every account opened: behind the decisions so far, or (`first`) where it stands."""
+        for account, (ledger, counted) in self._open.items():
+            if counted:
+                continue
+            applied = ledger.applied | {self._record.topic: self._record.offset}
+            sequence = ledger.sequence + (account in self._changed)
+            ledger = msgspec.structs.replace(ledger, applied=applied, sequence=sequence)
+            self._step.view.put_first(b"a" + account.encode(), ledger, last=not first)
+            if account in self._changed:
+                balance = balance_record(account, ledger, self._currency)
+                self._step.outbox.latest(self._balances, 0, account.encode(), balance)
+
+
+def balance_record(account: str, ledger: Ledger, currency: str) -> bytes:
+    """The account's money as `sms.balances` tells it (JSON, amounts as decimal strings)."""
+    money = ledger.money
+    return orjson.dumps(
+        {
+            "account": account,
+            "balance": format_amount(money.balance),
+            "reserved": format_amount(money.reserved),
+            "available": format_amount(money.available),
+            "currency": currency,
+            "sequence": ledger.sequence,
+            "credits": ledger.credits[-20:],
+            "at": int(time.time() * 1000),
+        }
+    )

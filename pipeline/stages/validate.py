@@ -1,0 +1,207 @@
+"""Validate: is the request well formed, the account allowed, each recipient a reachable mobile number?
+
+In: one JSON request a record (`sms.intake`). Out: batches of up to SLICE recipients (`sms.validated`), keyed by
+request so that all slices and every repeat of a request meet in one partition of the next stage. What is wrong
+travels on the batch: encode reports it once it knows that the request is no repeat.
+"""
+
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from pipeline import ids
+from pipeline.accounts import AccountDirectory
+from pipeline.config import Settings
+from pipeline.numbers import check_sender, classify
+from pipeline.records import Batch, Destination
+from pipeline.stages.common import count_in, count_out
+from pipeline.streaming.stage import Record, Source, Step, Unreadable
+from pipeline.streaming.topics import LANES, TopicNames
+from schemas import errors, intake
+from schemas.errors import Error
+
+#: Recipients a batch: enough that work per record vanishes, few enough that a record stays small (facts: 140 µs a hop).
+SLICE = 500
+#: Characters of field values a batch, so that personalised batches stay small too.
+_FIELD_CHARACTERS = 200_000
+
+_NOWHERE = Destination("", "", "")
+
+
+def sources(settings: Settings, accounts: AccountDirectory) -> list[Source]:
+    """The stage's agents: one a lane."""
+    names = TopicNames(settings.kafka.topic_prefix)
+    return [
+        Source(names.intake(lane), _agent(settings, names, accounts, lane), exclusive=False, max_records=4)
+        for lane in LANES
+    ]
+
+
+def _agent(
+    settings: Settings, names: TopicNames, accounts: AccountDirectory, lane: str
+) -> Callable[[Record, Step], None]:
+    def decide(record: Record, step: Step) -> None:
+        data, request = read(record.value, settings.limits.request_bytes)
+        account = data["account"]
+
+        def send() -> None:
+            known = accounts.get(account)
+            error = request if isinstance(request, Error) else check_request(request, known is not None, known)
+            for batch in batches(data, record, error):
+                count_in("validate", lane, len(batch))
+                count_out("validate", lane, len(batch))
+                partition = ids.partition_of(batch.request, settings.kafka.partitions)
+                step.outbox.pack(names.validated(lane), partition, batch, len(batch))
+
+        async def ask_again(_: Step) -> None:
+            await accounts.refresh()  # an account made a moment ago may not have arrived here yet
+            send()
+
+        if accounts.get(account) is None:
+            step.act(ask_again)
+        else:
+            send()
+
+    return decide
+
+
+def read(value: bytes, limit: int) -> tuple[dict[str, Any], intake.Request | Error]:
+    """The request as sent, and as the contract sees it (or what is wrong with it).
+
+    Raises Unreadable where not even an account and recipients can be told, so that nobody could be answered.
+    """
+    if len(value) > limit:
+        raise Unreadable(f"record of {len(value)} bytes, at most {limit} are taken: split the request")
+    try:
+        data = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise Unreadable(f"not JSON in UTF-8: {error}") from None
+    if not isinstance(data, dict):
+        raise Unreadable(f"a request is a JSON object, this is a {type(data).__name__}")
+    if not isinstance(data.get("account"), str) or not _numbers_of(data):
+        raise Unreadable("a request names its account (a string) and at least one recipient")
+    try:
+        return data, intake.Request.model_validate(data)
+    except ValidationError as error:
+        return data, _shape_error(error, len(_numbers_of(data)))
+
+
+def _shape_error(error: ValidationError, recipients: int) -> Error:
+    if recipients > intake.MAX_RECIPIENTS:
+        return Error(
+            errors.TOO_MANY_RECIPIENTS,
+            f"recipients: {recipients} in one request, at most {intake.MAX_RECIPIENTS}: split it",
+        )
+    found = error.errors(include_url=False, include_input=False)
+    if any(e["loc"] == ("message",) and e["type"] == "string_too_short" for e in found):
+        return Error(errors.EMPTY_MESSAGE, "message: is empty; write a text")
+    named = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'request'}: {e['msg']}" for e in found[:5])
+    return Error(errors.MALFORMED_REQUEST, named + (f"; and {len(found) - 5} more" if len(found) > 5 else ""))
+
+
+def check_request(request: intake.Request, known: bool, account: Any) -> Error | None:
+    """What is wrong for all recipients alike; None where nothing is."""
+    if not known:
+        return Error(
+            errors.UNKNOWN_ACCOUNT,
+            f"account: {request.account!r} does not exist; create it with `sms-pipeline account create`",
+        )
+    if account.blocklisted:
+        return Error(errors.BLOCKLISTED, "The user is blocklisted. Please contact support for assistance.")
+    if request.options.send_at is not None:
+        return Error(errors.UNSUPPORTED_OPTION, "options.sendAt: scheduled sending is not offered yet; leave it out")
+    return check_sender(request.sender) if request.sender else None
+
+
+def batches(data: dict[str, Any], record: Record, error: Error | None) -> Iterator[Batch]:
+    """The request's batches, in order: deterministic ids, checked recipients, errors at their positions."""
+    request_id = data.get("requestId") if isinstance(data.get("requestId"), str) else None
+    if request_id is not None:
+        request = ids.request_hash(data["account"], request_id)
+    else:
+        request = ids.record_hash(record.topic, record.partition, record.offset)
+    fingerprint = blake2b(orjson.dumps(data, option=orjson.OPT_SORT_KEYS), digest_size=8).digest()
+    options = data.get("options") if error is None else None
+    options = options if isinstance(options, dict) else {}
+    callback = data.get("callback")
+    seen: set[str] = set()
+    for number, (start, numbers, fields) in enumerate(_slices(_numbers_of(data))):
+        where, destinations, wrong = _check_numbers(numbers, seen) if error is None else ([0] * len(numbers), [], {})
+        yield Batch(
+            id=ids.batch_id(request, number, record.timestamp_ms),
+            request=request,
+            slice=number,
+            fingerprint=fingerprint,
+            account=data["account"],
+            request_id=request_id,
+            sender=str(data.get("sender") or intake.DEFAULT_SENDER),
+            message=str(data.get("message") or "") if error is None else "",
+            dry_run=bool(options.get("dryRun", False)),
+            fail_on_multiple=bool(options.get("failOnMultipleMessages", False)),
+            transliterate=bool(options.get("transliterate", False)),
+            validity_seconds=int(options.get("validitySeconds", intake.VALIDITY_SECONDS)),
+            received_at=record.timestamp_ms,
+            custom=orjson.dumps(data.get("custom") or {}),
+            callback=orjson.dumps(callback) if callback and error is None else None,
+            index=list(range(start, start + len(numbers))),
+            numbers=numbers,
+            where=where,
+            destinations=destinations or [_NOWHERE],
+            fields=fields,
+            error=error,
+            errors=wrong,
+        )
+
+
+def _numbers_of(data: dict[str, Any]) -> list[Any]:
+    found = data.get("recipients", [data["recipient"]] if "recipient" in data else [])
+    return found if isinstance(found, list) else [found]
+
+
+def _slices(recipients: list[Any]) -> Iterator[tuple[int, list[str], list[dict[str, str]] | None]]:
+    """Cut into (place of the first, numbers, fields) of at most SLICE recipients and _FIELD_CHARACTERS of fields."""
+    start, used = 0, 0
+    numbers: list[str] = []
+    fields: list[dict[str, str]] = []
+    for place, recipient in enumerate(recipients):
+        values: dict[str, str] = {}
+        if isinstance(recipient, str):
+            number = recipient
+        elif isinstance(recipient, dict):
+            number = str(recipient.get("number"))
+            given = recipient.get("fields")
+            values = {str(k): str(v) for k, v in given.items()} if isinstance(given, dict) else {}
+        else:
+            number = str(recipient)
+        used += sum(map(len, values.values()))
+        if len(numbers) == SLICE or (numbers and used > _FIELD_CHARACTERS):
+            yield start, numbers, fields if any(fields) else None
+            start, used, numbers, fields = place, sum(map(len, values.values())), [], []
+        numbers.append(number)
+        fields.append(values)
+    if numbers:
+        yield start, numbers, fields if any(fields) else None
+
+
+def _check_numbers(numbers: list[str], seen: set[str]) -> tuple[list[int], list[Destination], dict[int, Error]]:
+    """Each number's destination by position, and what is wrong where. `seen`: the request's numbers so far."""
+    where: list[int] = []
+    places: dict[tuple[str, str, str], int] = {("", "", ""): 0}
+    wrong: dict[int, Error] = {}
+    for position, number in enumerate(numbers):
+        found = classify(number)
+        if isinstance(found, Error):
+            wrong[position] = found
+            where.append(0)
+            continue
+        if number in seen:
+            wrong[position] = Error(
+                errors.DUPLICATE_RECIPIENT, "recipients: this number stands earlier in the request; it is sent to once"
+            )
+        seen.add(number)
+        place = (found.country, found.prefix, found.operator)
+        where.append(places.setdefault(place, len(places)))
+    return where, [Destination(*place) for place in places], wrong

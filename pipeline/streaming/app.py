@@ -1,0 +1,74 @@
+"""The Faust application of a stage, with every setting that keeps records from being lost.
+
+Two things of Faust are replaced: its consumer (see consumer.py) and the way tables are written (see state.py).
+"""
+
+import logging
+from pathlib import Path
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from yarl import URL
+
+from pipeline.config import Kafka, Settings
+from pipeline.streaming import client
+from pipeline.streaming.consumer import Consumer
+
+#: A dead member's partitions are free after this; a restarted worker of the same instance has them back at once.
+SESSION_TIMEOUT_SECONDS = 10.0
+
+driver.Transport.Consumer = Consumer
+
+logging.getLogger("faust").setLevel(logging.WARNING)
+logging.getLogger("mode").setLevel(logging.WARNING)
+logging.getLogger("aiokafka").setLevel(logging.WARNING)
+
+
+def create(settings: Settings, stage: str, instance: str | None) -> faust.App:
+    """A stage's app: one consumer group a stage. `instance` names this process for static membership and its store."""
+    kafka = settings.kafka
+    app = faust.App(
+        f"{kafka.topic_prefix}{stage}",
+        broker=[URL(f"kafka://{server.strip()}") for server in kafka.bootstrap_servers.split(",")],
+        broker_credentials=_credentials(kafka),
+        store="rocksdb://",
+        datadir=tables_directory(settings, instance) / stage,
+        autodiscover=False,
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_partitions=kafka.partitions,
+        topic_replication_factor=kafka.replication,
+        table_standby_replicas=0,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=f"{stage}-{instance}" if instance else None,
+        consumer_max_fetch_size=client.MAX_RECORD_BYTES,
+        broker_session_timeout=SESSION_TIMEOUT_SECONDS,
+        broker_heartbeat_interval=2.0,
+        broker_commit_interval=1.0,
+        broker_request_timeout=60.0,
+        broker_max_poll_interval=300.0,
+        broker_max_poll_records=32,
+        broker_commit_livelock_soft_timeout=3600.0,  # its warnings are often false; lag is what we watch
+        stream_processing_timeout=3600.0,
+        stream_buffer_maxsize=128,
+        producer_acks=-1,
+        producer_request_timeout=60.0,
+    )
+    app.conf.datadir.mkdir(parents=True, exist_ok=True)
+    app.conf.tabledir.mkdir(parents=True, exist_ok=True)
+    return app
+
+
+def tables_directory(settings: Settings, instance: str | None) -> Path:
+    """Where a process keeps its stores. RocksDB is one process's: another instance has another directory."""
+    return settings.storage.directory / "tables" / (instance or "single")
+
+
+def _credentials(kafka: Kafka) -> faust.types.auth.CredentialsT | None:
+    context = client.tls_context(kafka) if kafka.security_protocol.endswith("SSL") else None
+    if kafka.security_protocol.startswith("SASL"):
+        password = kafka.sasl_password.get_secret_value() if kafka.sasl_password else None
+        return faust.SASLCredentials(
+            username=kafka.sasl_username, password=password, mechanism=kafka.sasl_mechanism, ssl_context=context
+        )
+    return faust.SSLCredentials(context) if context else None

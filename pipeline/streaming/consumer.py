@@ -1,0 +1,95 @@
+"""Faust's consumer, mended where it loses records.
+
+When a table's recovery ends, Faust seeks to the committed offsets while a fetch may be in flight; what that fetch
+brings is then thrown away with the streams' queues, and later commits pass the hole. Here a seek first stops the flow
+and waits for the fetch in flight, and partitions without a commit go to their beginning (aiokafka leaves them where
+they are). `Positions` is the guard beside it: source topics are neither compacted nor transactional, so offsets are
+contiguous and a hole can be seen.
+"""
+
+import asyncio
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
+from faust.types import TP
+
+log = structlog.get_logger()
+
+
+class Consumer(driver.Consumer):  # type: ignore[misc]
+    """Seeks only while nothing is in flight, and remembers where each partition must go on."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fetches = 0
+        self._landed = asyncio.Event()
+        self._landed.set()
+        self._fetcher_task: asyncio.Task[Any] | None = None
+        self.starts: dict[TP, int] = {}
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        self._fetches += 1
+        self._landed.clear()
+        self._fetcher_task = asyncio.current_task()
+        try:
+            return await super()._getmany(active_partitions, timeout)
+        finally:
+            self._fetches -= 1
+            if not self._fetches:
+                self._landed.set()
+
+    async def perform_seek(self) -> None:
+        """Seek every stream partition to where it goes on; the caller resumes the flow afterwards."""
+        if asyncio.current_task() is self._fetcher_task:
+            return  # a fetch landed on a stopped flow and is dropped; whoever stopped the flow seeks before resuming it
+        self.stop_flow()
+        await self._landed.wait()
+        partitions = [ensure_aiokafka_TP(tp) for tp in self.assignment() if not self._is_changelog_tp(tp)]
+        if not partitions:
+            return
+        committed = await self._thread.call_thread(_committed, self._thread._consumer, partitions)
+        earliest = await self.earliest_offsets(*partitions)
+        for partition in partitions:
+            start, found = earliest.get(partition) or 0, committed[partition]
+            if found is not None and found < start:
+                log.error("records.expired_unread", topic=partition[0], partition=partition[1], count=start - found)
+            start = max(start, found or 0)
+            tp = TP(*partition)
+            self.starts[tp] = start
+            self._read_offset[tp] = None
+            self._committed_offset[tp] = start or None
+        await self._thread.call_thread(_seek, self._thread._consumer, {p: self.starts[TP(*p)] for p in partitions})
+
+
+async def _committed(consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> dict[TopicPartition, int | None]:
+    found = await asyncio.gather(*(consumer.committed(partition) for partition in partitions))
+    return {
+        p: offset if offset is not None and offset >= 0 else None for p, offset in zip(partitions, found, strict=True)
+    }
+
+
+async def _seek(consumer: AIOKafkaConsumer, starts: dict[TopicPartition, int]) -> None:
+    for partition, offset in starts.items():
+        consumer.seek(partition, offset)
+
+
+class Positions:
+    """The next offset of every partition a stage reads; a hole is a lost record and ends the process."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._generation = -1
+        self._next: dict[TP, int] = {}
+
+    def hole_before(self, tp: TP, offset: int, generation: int) -> int | None:
+        """None where `offset` may be processed; else the offset that should have come."""
+        if generation != self._generation:
+            self._next, self._generation = {}, generation
+        expected = self._next.get(tp, self._consumer.starts.get(tp))
+        if expected is not None and offset > expected:
+            return expected
+        self._next[tp] = max(offset + 1, expected or 0)
+        return None

@@ -1,0 +1,272 @@
+"""How a stage runs on Faust so that nothing is lost and repeats do no harm.
+
+A stage's author gives, for each topic it reads, a function of one record, the table and the outbox. The rest is
+here, once, for every stage. For a window (the records that came while the last window was worked on):
+
+    1. decode, and decide record by record: reads of the table, writes and outputs are only collected;
+    2. write what must be decided for good before anyone sees it, await the changelog (`put_first`);
+    3. act: what leaves this system (only dispatch does), with its outputs and writes;
+    4. produce the outputs, await the broker;
+    5. write the state, await the changelog (`put`);
+    6. acknowledge the records, in order.
+
+A crash before 6 repeats the window: ids are deterministic and the state of 5 says what was done, so a repeat is
+recognised here or at the next stage. Whatever fails in 2, 4 or 5 ends the process: nothing is acknowledged past it.
+A record that cannot be decoded or makes the stage's function raise goes to the dead letters, and its neighbours on.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import faust
+import structlog
+from aiokafka import AIOKafkaProducer
+
+from pipeline.ops import metrics
+from pipeline.streaming.consumer import Positions
+from pipeline.streaming.outbox import Outbox
+from pipeline.streaming.state import State, View
+
+log = structlog.get_logger()
+
+#: Exit code of a process that found its own work unsafe to continue; the supervisor starts it again.
+EXIT_UNSAFE = 70
+
+
+@dataclass(frozen=True)
+class Record:
+    """A source record, undecoded."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes
+
+
+class Unreadable(Exception):
+    """A record that no retry will make readable; its text is the reason on the dead letter."""
+
+
+@dataclass
+class Step:
+    """What a stage's function works with: the table's view of this partition, and the outputs."""
+
+    view: View
+    outbox: Outbox
+    acts: list[Callable[["Step"], Awaitable[None]]] = field(default_factory=list)
+
+    def act(self, action: Callable[["Step"], Awaitable[None]]) -> None:
+        """Do this after the first writes are durable; it may send and put more. Actions of a window run together."""
+        self.acts.append(action)
+
+
+Decide = Callable[[Record, Step], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A topic a stage reads and the function that decides on its records.
+
+    `exclusive`: windows of the stage's exclusive sources never overlap, because they share state.
+    """
+
+    topic: str
+    decide: Decide
+    exclusive: bool = True
+    max_records: int = 32
+
+
+class Runner:
+    """One stage in this process: its Faust app, an agent a source, and the loop described above."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        name: str,
+        sources: list[Source],
+        producer: AIOKafkaProducer,
+        dead_letters: str,
+        state: State | None,
+    ) -> None:
+        self.app = app
+        self.name = name
+        self._producer = producer
+        self._dead_letters = dead_letters
+        self.state = state
+        self._lock = asyncio.Lock()
+        self._inboxes = [_Inbox(source) for source in sources]
+        self._tasks: list[asyncio.Task[None]] = []
+        for inbox in self._inboxes:
+            self._agent(inbox)
+
+    def _agent(self, inbox: "_Inbox") -> None:
+        topic = self.app.topic(
+            inbox.source.topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+
+        async def receive(stream: faust.Stream[bytes]) -> None:
+            manual = stream.noack()
+            inbox.stream = manual
+            async for event in manual.events():
+                await inbox.put(event)
+
+        self.app.agent(topic, name=f"{self.name}:{inbox.source.topic}", concurrency=1)(receive)
+
+    async def start(self) -> None:
+        await self.app.start()
+        for inbox in self._inboxes:
+            self._tasks.append(asyncio.create_task(self._work(inbox), name=f"{self.name}:{inbox.source.topic}"))
+
+    async def stop(self) -> None:
+        """Finish the windows at hand, commit, leave the group."""
+        await self.app.stop()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    @property
+    def ready(self) -> bool:
+        """True once partitions are assigned, tables recovered and records flow."""
+        app = self.app
+        return bool(app.tables.recovery.completed.is_set() and not app.rebalancing and not app.in_recovery)
+
+    async def _work(self, inbox: "_Inbox") -> None:
+        positions = Positions(self.app.consumer)
+        try:
+            while True:
+                events = await inbox.take()
+                async with self._turn(inbox.source):
+                    await self._window(inbox, self._current(events, positions))
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            log.critical("stage.unsafe", stage=self.name, source=inbox.source.topic, error=traceback.format_exc())
+            os._exit(EXIT_UNSAFE)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, source: Source) -> AsyncIterator[None]:
+        if source.exclusive:
+            async with self._lock:
+                yield
+        else:
+            yield
+
+    def _current(self, events: list[Any], positions: Positions) -> list[Any]:
+        """The events of this assignment; older ones come again to whoever owns their partition now."""
+        generation = self.app.consumer_generation_id
+        current = [event for event in events if event.message.generation_id == generation]
+        for event in current:
+            message = event.message
+            expected = positions.hole_before(message.tp, message.offset, generation)
+            if expected is not None:
+                raise RuntimeError(f"{message.tp}: offset {message.offset} came where {expected} was due")
+        return current
+
+    async def _window(self, inbox: "_Inbox", events: list[Any]) -> None:
+        started = time.perf_counter()
+        by_partition: dict[int, list[Record]] = {}
+        for event in events:
+            message = event.message
+            by_partition.setdefault(message.partition, []).append(
+                Record(
+                    message.topic,
+                    message.partition,
+                    message.offset,
+                    int(message.timestamp * 1000),
+                    message.key,
+                    message.value or b"",
+                )
+            )
+        steps = []
+        for partition, rows in by_partition.items():
+            try:
+                steps.append(await self._decide(inbox.source, partition, rows))
+            except Exception:
+                await self._one_by_one(inbox.source, partition, rows)
+        await self._carry_out(steps)
+        for event in events:
+            await inbox.stream.ack(event)
+        metrics.STAGE_RECORDS.labels(self.name).inc(len(events))
+        metrics.STAGE_SECONDS.labels(self.name).observe(time.perf_counter() - started)
+
+    async def _decide(self, source: Source, partition: int, rows: list[Record]) -> Step:
+        step = Step(self.state.view(partition) if self.state else View(None, partition), Outbox())
+        for row in rows:
+            source.decide(row, step)
+            await asyncio.sleep(0)  # a large record must not hold the loop from the priority lane for longer
+        return step
+
+    async def _one_by_one(self, source: Source, partition: int, rows: list[Record]) -> None:
+        """A record of this window failed: each goes alone, the failing one to the dead letters."""
+        for row in rows:
+            try:
+                step = await self._decide(source, partition, [row])
+            except Exception:
+                step = self._dead_letter(partition, row, traceback.format_exc())
+            await self._carry_out([step])
+
+    async def _carry_out(self, steps: list[Step]) -> None:
+        """Steps 2 to 5 of the order above."""
+        await asyncio.gather(*(self._write(step.view.partition, step.view.take_first()) for step in steps))
+        await asyncio.gather(*(action(step) for step in steps for action in step.acts))
+        for step in steps:
+            await step.outbox.flush(self._producer)
+        await asyncio.gather(*(self._write(step.view.partition, step.view.take_later()) for step in steps))
+
+    def _dead_letter(self, partition: int, row: Record, stack: str) -> Step:
+        reason = stack.strip().rsplit("\n", 1)[-1].removeprefix(f"{Unreadable.__module__}.{Unreadable.__qualname__}: ")
+        log.error(
+            "record.dead_letter",
+            stage=self.name, topic=row.topic, partition=row.partition, offset=row.offset, reason=reason,
+        )  # fmt: skip
+        metrics.DEAD_LETTERS.labels(self.name).inc()
+        step = Step(View(None, partition), Outbox())
+        headers = {
+            "reason": reason, "stage": self.name, "topic": row.topic, "partition": str(row.partition),
+            "offset": str(row.offset), "stack": stack[-4000:],
+        }  # fmt: skip
+        step.outbox.record(
+            self._dead_letters, partition, row.value, key=row.key,
+            headers=[(name, value.encode("utf-8", "replace")) for name, value in headers.items()],
+        )  # fmt: skip
+        return step
+
+    async def _write(self, partition: int, writes: dict[bytes, bytes | None]) -> None:
+        if writes:
+            assert self.state is not None
+            await self.state.write(self._producer, partition, writes)
+
+
+class _Inbox:
+    """Records between Faust's stream and the window loop: whatever came during a window makes the next one."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.stream: Any = None
+        self._events: list[Any] = []
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+
+    async def put(self, event: Any) -> None:
+        while len(self._events) >= self.source.max_records:
+            self._emptied.clear()
+            await self._emptied.wait()
+        self._events.append(event)
+        self._filled.set()
+
+    async def take(self) -> list[Any]:
+        await self._filled.wait()
+        events, self._events = self._events, []
+        self._filled.clear()
+        self._emptied.set()
+        return events

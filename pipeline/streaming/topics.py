@@ -1,0 +1,165 @@
+"""Every topic: its name, what it holds, its partitions, how long it keeps. Created here and nowhere else."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import structlog
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from pipeline.config import Settings
+from pipeline.streaming import client
+
+log = structlog.get_logger()
+
+#: The two lanes of every stage: bulk, and what must never wait behind it.
+BULK, PRIORITY = "", ".priority"
+LANES = (BULK, PRIORITY)
+
+_DAY_MS = 24 * 3600 * 1000
+
+
+class TopicMismatch(Exception):
+    """A topic exists with other partitions than configured; tables would not stand where their records arrive."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic as it must exist. `public`: part of the contract with others."""
+
+    name: str
+    holds: str
+    partitions: int
+    config: dict[str, str] = field(default_factory=dict)
+    public: bool = False
+
+
+class TopicNames:
+    """Names under the configured prefix. A lane is "" (bulk) or ".priority" (OTP, alerts)."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.status = f"{prefix}status"
+        self.dead_letters = f"{prefix}dead-letters"
+        self.receipts = f"{prefix}receipts"
+        self.references = f"{prefix}references"
+        self.settlements = f"{prefix}settlements"
+        self.accounts = f"{prefix}accounts"
+        self.balances = f"{prefix}balances"
+        self.credits = f"{prefix}credits"
+        self.ticks = f"{prefix}ticks"
+
+    def intake(self, lane: str = "") -> str:
+        return f"{self.prefix}intake{lane}"
+
+    def validated(self, lane: str = "") -> str:
+        return f"{self.prefix}validated{lane}"
+
+    def encoded(self, lane: str = "") -> str:
+        return f"{self.prefix}encoded{lane}"
+
+    def moderated(self, lane: str = "") -> str:
+        return f"{self.prefix}moderated{lane}"
+
+    def priced(self, lane: str = "") -> str:
+        return f"{self.prefix}priced{lane}"
+
+    def dispatch(self, carrier: str, lane: str = "") -> str:
+        return f"{self.prefix}dispatch.{carrier}{lane}"
+
+    def outcomes(self, lane: str = "") -> str:
+        return f"{self.prefix}outcomes{lane}"
+
+    def changelog(self, stage: str) -> str:
+        """The changelog of a stage's table, as Faust names it: application id, table, suffix."""
+        return f"{self.prefix}{stage}-state-changelog"
+
+
+def catalogue(settings: Settings) -> list[Topic]:
+    """Every topic of this configuration."""
+    names = TopicNames(settings.kafka.topic_prefix)
+    n = settings.kafka.partitions
+    days = str(int(settings.storage.retention_days * _DAY_MS))
+    flow = {"retention.ms": days, "max.message.bytes": str(client.MAX_RECORD_BYTES)}
+    long = flow | {"retention.ms": str(7 * _DAY_MS)}
+    latest = {"cleanup.policy": "compact", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
+    state = latest | {"cleanup.policy": "compact,delete", "retention.ms": days, "segment.bytes": str(64 * 1024 * 1024)}
+    found = []
+    for lane in LANES:
+        what = "priority lane: login codes, alerts" if lane else "everything"
+        found += [
+            Topic(names.intake(lane), f"requests as JSON ({what})", n, flow, public=True),
+            Topic(names.validated(lane), "batches whose requests and recipients were checked", n, flow),
+            Topic(names.encoded(lane), "batches with their parts", n, flow),
+            Topic(names.moderated(lane), "batches whose content is allowed, by account", n, flow),
+            Topic(names.priced(lane), "batches that are paid for, waiting for a route", n, flow),
+            Topic(names.outcomes(lane), "what became of messages in any stage, by batch", n, flow),
+        ]
+        found += [
+            Topic(names.dispatch(carrier, lane), f"batches for carrier {carrier}", n, flow)
+            for carrier in settings.carriers
+        ]
+    found += [
+        Topic(names.status, "one JSON record a message and transition", n, long, public=True),
+        Topic(
+            names.dead_letters,
+            "records no stage could read, untouched, with the reason in headers",
+            n,
+            long,
+            public=True,
+        ),
+        Topic(names.receipts, "carriers' receipts, by batch", n, flow),
+        Topic(names.references, "carriers' own message ids, and receipts that carry only these", n, flow),
+        Topic(names.settlements, "what of a batch's reserved money was earned or is released, by account", n, flow),
+        Topic(names.credits, "accounts' top-ups, by account", n, flow),
+        Topic(names.ticks, "the clock of expiry, one tick a partition", n, flow | {"retention.ms": str(3600 * 1000)}),
+        Topic(names.accounts, "accounts: name, token hashes, blocklisting", 1, latest),
+        Topic(names.balances, "each account's money as of its last change", 1, latest),
+    ]
+    forever = latest | {"segment.bytes": str(64 * 1024 * 1024)}
+    found += [
+        Topic(names.changelog(stage), f"changelog of the {stage} stage's table", n, state)
+        for stage in ("encode", "dispatch", "track")
+    ]
+    # Money is never forgotten: the ledger's changelog is compacted only.
+    found.append(
+        Topic(names.changelog("price"), "changelog of the price stage's table: the accounts' money", n, forever)
+    )
+    return found
+
+
+async def ensure(settings: Settings) -> None:
+    """Create what is missing, check what is there. Raises TopicMismatch naming every topic that does not fit."""
+    wanted = catalogue(settings)
+    admin = client.admin(settings.kafka)
+    await admin.start()
+    try:
+        described = await admin.describe_topics([topic.name for topic in wanted])
+        there = {d["topic"]: len(d["partitions"]) for d in described if d["error_code"] == 0}
+        _check(wanted, there)
+        missing = [topic for topic in wanted if topic.name not in there]
+        if missing:
+            await _create(admin, missing, settings.kafka.replication)
+            log.info("topics.created", count=len(missing), topics=[topic.name for topic in missing])
+    finally:
+        await admin.close()
+
+
+def _check(wanted: Iterable[Topic], there: dict[str, int]) -> None:
+    wrong = [
+        f"topic {topic.name} has {there[topic.name]} partitions, the configuration wants {topic.partitions}"
+        for topic in wanted
+        if there.get(topic.name, topic.partitions) != topic.partitions
+    ]
+    if wrong:
+        raise TopicMismatch(
+            "; ".join(wrong) + ". Set kafka.partitions to what is there, or choose another topic_prefix."
+        )
+
+
+async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> None:
+    requests = [NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.config) for topic in topics]
+    answer = await admin.create_topics(requests)
+    for name, code, *rest in answer.topic_errors:
+        if code not in (0, TopicAlreadyExistsError.errno):  # another process may create them at the same time
+            raise for_code(code)(f"topic {name}: {rest[0] if rest else ''}")

@@ -1,0 +1,224 @@
+"""A worker process: one or more stages in one event loop, each a Faust app of its own.
+
+`BUILDERS` says what can run and how each stage is put together from its parts.
+"""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import resources
+
+import structlog
+import uvloop
+from aiokafka import AIOKafkaProducer
+
+from pipeline.accounts import AccountDirectory
+from pipeline.billing import PriceList, parse_amount
+from pipeline.carriers.http import HttpCarrier
+from pipeline.carriers.routing import Router
+from pipeline.carriers.throughput import Throughput
+from pipeline.config import ConfigError, Settings
+from pipeline.moderation import TermList
+from pipeline.numbers import classify
+from pipeline.ops import metrics, observe
+from pipeline.records import Tick, encode
+from pipeline.stages import dispatch, moderate, price, resolve, route, track, validate
+from pipeline.stages import encode as encode_stage
+from pipeline.store.projector import run_projector
+from pipeline.streaming import app as faust_app
+from pipeline.streaming import client, topics
+from pipeline.streaming.stage import Runner, Source
+from pipeline.streaming.state import State
+from pipeline.streaming.topics import TopicNames
+from schemas.errors import Error
+
+log = structlog.get_logger()
+
+_TICK_SECONDS = 5.0
+_GAUGE_SECONDS = 2.0
+#: A record that the broker has not acknowledged by then ends the process; a broker may be away for a minute.
+_PRODUCE_TIMEOUT_MS = 120_000
+
+
+@dataclass
+class _Parts:
+    """What a stage brings: its agents, whether it has a table, and what it opens and closes beside them."""
+
+    sources: list[Source]
+    table: bool = False
+    keeps_forever: bool = False
+    close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    owned: Callable[[list[int]], None] = lambda partitions: None
+
+
+async def _validate(settings: Settings) -> _Parts:
+    accounts = AccountDirectory(settings)
+    await accounts.start()
+    classify("+393331234567")  # loads the numbering plans now, not with the first login code
+    return _Parts(validate.sources(settings, accounts), close=[accounts.stop])
+
+
+async def _encode(settings: Settings) -> _Parts:
+    return _Parts(encode_stage.sources(settings), table=True)
+
+
+async def _moderate(settings: Settings) -> _Parts:
+    lines = [line for path in settings.moderation.terms for line in path.read_text("utf-8").splitlines()]
+    return _Parts(moderate.sources(settings, TermList.parse(lines)))
+
+
+async def _price(settings: Settings) -> _Parts:
+    minimum = parse_amount(settings.billing.minimum)
+    if isinstance(minimum, Error):
+        raise ConfigError(f"billing.minimum: {minimum.message}")
+    return _Parts(price.sources(settings, price_list(settings), minimum), table=True, keeps_forever=True)
+
+
+async def _dispatch(settings: Settings) -> _Parts:
+    for name in settings.carriers.keys() - settings.http_carriers.keys():
+        log.warning(
+            "carrier.passed_over", carrier=name, reason="SMPP is not offered yet; its routes use the next carrier"
+        )
+    lines = [
+        dispatch.Line(name, config, HttpCarrier(name, config), Throughput(config.throughput))
+        for name, config in settings.http_carriers.items()
+    ]
+    router = Router(settings.routes, list(settings.http_carriers))
+
+    def share(partitions: list[int]) -> None:
+        for line in lines:
+            line.throughput.set_share(len(partitions) / settings.kafka.partitions)
+
+    found = route.sources(settings, router) + dispatch.sources(settings, lines)
+    return _Parts(found, table=True, close=[line.carrier.close for line in lines], owned=share)
+
+
+async def _track(settings: Settings) -> _Parts:
+    return _Parts(track.sources(settings) + resolve.sources(settings), table=True)
+
+
+BUILDERS: dict[str, Callable[[Settings], Awaitable[_Parts]]] = {
+    "validate": _validate,
+    "encode": _encode,
+    "moderate": _moderate,
+    "price": _price,
+    "dispatch": _dispatch,
+    "track": _track,
+}
+#: The read model's projector runs as a worker too; it is no Faust stage.
+STORE = "store"
+NAMES = [*BUILDERS, STORE]
+
+
+def price_list(settings: Settings) -> PriceList:
+    """The configured price list, or the sample that comes with the project. Raises ConfigError with every fault."""
+    path = settings.billing.prices or resources.files("pipeline.billing") / "sample-prices.csv"
+    prices = PriceList.parse(path.read_text("utf-8").splitlines())
+    if isinstance(prices, list):
+        raise ConfigError(f"billing.prices {path}:\n  " + "\n  ".join(prices))
+    return prices
+
+
+def run(settings: Settings, stages: list[str], instance: str | None) -> int:
+    """Run until SIGTERM or SIGINT, then finish the records at hand. Returns the exit code."""
+    return uvloop.run(_Worker(settings, stages, instance).main())
+
+
+class _Worker:
+    def __init__(self, settings: Settings, stages: list[str], instance: str | None) -> None:
+        self._settings = settings
+        self._stages = stages
+        self._instance = instance
+        self._names = TopicNames(settings.kafka.topic_prefix)
+        self._stop = asyncio.Event()
+        self._runners: list[Runner] = []
+        self._parts: dict[str, _Parts] = {}
+        self._store_ready = asyncio.Event()
+
+    async def main(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        port = observe.serve(self._settings.metrics.host, self._settings.metrics.port, self._ready)
+        log.info("worker.start", stages=self._stages, instance=self._instance, metrics_port=port)
+        await topics.ensure(self._settings)
+        producer = client.producer(self._settings.kafka, request_timeout_ms=_PRODUCE_TIMEOUT_MS)
+        await producer.start()
+        tasks = [asyncio.create_task(self._gauges()), asyncio.create_task(self._ticks(producer))]
+        store = asyncio.create_task(self._store()) if STORE in self._stages else None
+        try:
+            for name in self._stages:
+                if name != STORE:
+                    await self._start(name, producer)
+            await self._wait(store)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await self._drain(producer, store)
+        log.info("worker.stopped", stages=self._stages)
+        return 0
+
+    async def _start(self, name: str, producer: AIOKafkaProducer) -> None:
+        settings = self._settings
+        parts = self._parts[name] = await BUILDERS[name](settings)
+        app = faust_app.create(settings, name, self._instance)
+        state = None
+        if parts.table:
+            kept = None if parts.keeps_forever else int(settings.storage.retention_days * 24 * 3600)
+            state = State(app, partitions=settings.kafka.partitions, retention_seconds=kept)
+        runner = Runner(app, name, parts.sources, producer, self._names.dead_letters, state)
+        self._runners.append(runner)
+        await runner.start()
+
+    async def _wait(self, store: asyncio.Task[None] | None) -> None:
+        stopped = asyncio.create_task(self._stop.wait())
+        waiting: Iterable[asyncio.Task[object]] = [stopped, *([store] if store else [])]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if store and store.done():
+            store.result()
+
+    async def _drain(self, producer: AIOKafkaProducer, store: asyncio.Task[None] | None) -> None:
+        for runner in self._runners:
+            await runner.stop()
+        for parts in self._parts.values():
+            for close in parts.close:
+                await close()
+        if store:
+            self._stop.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await store
+        await producer.stop()
+
+    async def _store(self) -> None:
+        await run_projector(self._settings, ready=self._store_ready, stop=self._stop)
+
+    def _ready(self) -> bool:
+        stages = [name for name in self._stages if name != STORE]
+        if len(self._runners) < len(stages) or (STORE in self._stages and not self._store_ready.is_set()):
+            return False
+        return all(runner.ready for runner in self._runners)
+
+    async def _gauges(self) -> None:
+        """What is looked at now and then: readiness, table sizes, this process's share of the partitions."""
+        while True:
+            for runner in self._runners:
+                metrics.STAGE_READY.labels(runner.name).set(runner.ready)
+                if runner.state and runner.ready:
+                    metrics.TABLE_KEYS.labels(runner.name).set(runner.state.size())
+                    self._parts[runner.name].owned(runner.state.owned())
+            await asyncio.sleep(_GAUGE_SECONDS)
+
+    async def _ticks(self, producer: AIOKafkaProducer) -> None:
+        """The clock of expiry goes through a topic, so that whoever owns a partition's table acts on it, in order."""
+        if "track" not in self._stages:
+            return
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            now = int(time.time())
+            for runner in self._runners:
+                if runner.name == "track" and runner.state and runner.ready:
+                    for partition in runner.state.owned():
+                        await producer.send(self._names.ticks, encode([Tick(now)]), partition=partition)

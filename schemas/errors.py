@@ -1,0 +1,90 @@
+"""Every error a user can meet, as a value: a code that stays, a message that helps, and whether it is final.
+
+Codes 1000-2999 are those of the HTTP contract; 3000-3999 are our own. A message names what was wrong and,
+where it is not plain, what to do.
+"""
+
+import msgspec
+
+
+class Error(msgspec.Struct, frozen=True, array_like=True):
+    """What went wrong. `permanent` is False where the same request may succeed later."""
+
+    code: int
+    message: str
+    permanent: bool = True
+
+
+OTP_LENGTH = 1020
+INVALID_RECIPIENT = 2011
+WRONG_COUNTRY = 2013
+BLOCKLISTED = 2020
+INVALID_SENDER = 2021
+NUMERIC_SENDER = 2024
+PROHIBITED = 2044
+PROHIBITED_REGIONAL = 2050
+
+MALFORMED_REQUEST = 3001
+UNKNOWN_ACCOUNT = 3002
+TOO_MANY_RECIPIENTS = 3003
+EMPTY_MESSAGE = 3004
+TOO_MANY_PARTS = 3005
+DUPLICATE_RECIPIENT = 3006
+MISSING_FIELD = 3007
+MULTIPLE_PARTS = 3008
+REQUEST_ID_REUSED = 3009
+UNSUPPORTED_OPTION = 3010
+TOO_LARGE = 3011
+INVALID_TEXT = 3014
+
+NO_PRICE = 3020
+INSUFFICIENT_CREDIT = 3021
+
+NO_ROUTE = 3030
+CARRIER_UNAVAILABLE = 3031
+CARRIER_REJECTED = 3032
+IN_DOUBT = 3033
+
+UNDELIVERABLE = 3040
+EXPIRED = 3041
+NO_RECEIPT = 3042
+
+UNAUTHENTICATED = 3050
+NOT_FOUND = 3051
+UNAVAILABLE = 3052
+
+#: Code to meaning, for the documentation and the tests that hold it against the code.
+CATALOGUE: dict[int, str] = {
+    OTP_LENGTH: "The OTP's length is not between 4 and 10.",
+    INVALID_RECIPIENT: "The recipient is not a mobile number in E.164 format.",
+    WRONG_COUNTRY: "The recipient's country is not served by this endpoint.",
+    BLOCKLISTED: "The account is blocklisted.",
+    INVALID_SENDER: "The sender is not an alias of 3 to 11 letters, digits and spaces.",
+    NUMERIC_SENDER: "The sender is purely numeric.",
+    PROHIBITED: "The text or the sender holds prohibited content (worldwide, dry run).",
+    PROHIBITED_REGIONAL: "The text or the sender holds prohibited content (IT, ES).",
+    MALFORMED_REQUEST: "The request does not have the shape of the contract; the message names the fields.",
+    UNKNOWN_ACCOUNT: "No account of this name exists.",
+    TOO_MANY_RECIPIENTS: "The request has more recipients than a record may hold.",
+    EMPTY_MESSAGE: "The text is empty.",
+    TOO_MANY_PARTS: "The text needs more parts than allowed.",
+    DUPLICATE_RECIPIENT: "The same recipient stands earlier in the request; it is sent to once.",
+    MISSING_FIELD: "The template names a field that this recipient does not have.",
+    MULTIPLE_PARTS: "The text needs more than one part and failOnMultipleMessages is set.",
+    REQUEST_ID_REUSED: "The requestId was used before for a request with other content.",
+    UNSUPPORTED_OPTION: "The option is part of the contract but not offered yet.",
+    TOO_LARGE: "The record is larger than the limit.",
+    INVALID_TEXT: "The text holds a character that no SMS can carry.",
+    NO_PRICE: "The price list has no price for this destination.",
+    INSUFFICIENT_CREDIT: "The account cannot pay for this message.",
+    NO_ROUTE: "No route leads to this destination.",
+    CARRIER_UNAVAILABLE: "No carrier could be reached before the message's validity ended.",
+    CARRIER_REJECTED: "The carrier refused the message.",
+    IN_DOUBT: "It is unknown whether the carrier took the message; it is not sent again.",
+    UNDELIVERABLE: "The carrier could not deliver the message.",
+    EXPIRED: "The message was not delivered within its validity.",
+    NO_RECEIPT: "The carrier sent no receipt within the message's validity.",
+    UNAUTHENTICATED: "The bearer token is missing or not valid.",
+    NOT_FOUND: "No such thing, or not yours.",
+    UNAVAILABLE: "The service cannot take requests now; repeat after the time in Retry-After.",
+}

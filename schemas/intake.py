@@ -1,0 +1,73 @@
+"""The intake record: what a producer puts on `sms.intake` and `sms.intake.priority` (plain JSON).
+
+Unknown fields are refused with their names. One bad recipient never spoils the others: a recipient is only read
+here, and judged one by one in the validate stage.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
+from pydantic.alias_generators import to_camel
+
+#: Recipients a record may hold.
+MAX_RECIPIENTS = 10_000
+#: Default and longest validity: 48 hours (HTTP contract).
+VALIDITY_SECONDS = 172_800
+#: Sender of a request that names none (HTTP contract).
+DEFAULT_SENDER = "Openapi"
+
+
+class _Public(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", strict=True)
+
+
+class Recipient(_Public):
+    """A number with the values of the template's fields; numbers as values are written as they print."""
+
+    number: str = Field(max_length=64)
+    fields: dict[str, str | int | float] = Field(default_factory=dict)
+
+
+class Options(_Public):
+    """How the request is handled. `validity_seconds`: how long delivery may be tried; `send_at`: not before."""
+
+    dry_run: bool = False
+    fail_on_multiple_messages: bool = False
+    transliterate: bool = False
+    validity_seconds: int = Field(default=VALIDITY_SECONDS, ge=1, le=VALIDITY_SECONDS)
+    send_at: datetime | None = Field(default=None, strict=False)
+
+
+class Callback(_Public):
+    """Where each message's fate is told: `JSON` body, or form `POST` with the JSON in `field`."""
+
+    method: Literal["JSON", "POST"] = "JSON"
+    field: str = "data"
+    url: HttpUrl = Field(strict=False)
+    retry: int = Field(default=0, ge=0, le=5)
+    headers: dict[str, str] = Field(default_factory=dict)
+    custom: dict[str, Any] = Field(default_factory=dict)
+
+
+class Request(_Public):
+    """One message to many recipients. `recipient` (one string) may stand for `recipients`."""
+
+    request_id: str | None = Field(default=None, min_length=1, max_length=128)
+    account: str = Field(min_length=1, max_length=64)
+    sender: str | None = Field(default=None, max_length=64)
+    recipients: list[str | Recipient] = Field(min_length=1, max_length=MAX_RECIPIENTS)
+    message: str = Field(min_length=1)
+    options: Options = Field(default_factory=Options)
+    callback: Callback | None = None
+    custom: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipient_stands_for_recipients(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "recipient" in data:
+            if "recipients" in data:
+                raise ValueError("give recipient or recipients, not both")
+            data = {**data, "recipients": [data["recipient"]]}
+            del data["recipient"]
+        return data
