@@ -17,6 +17,7 @@ log = structlog.get_logger()
 
 _TOKEN_PREFIX = "smsp_"  # noqa: S105  (finds a leaked token in code and logs; no secret itself)
 _TOKEN_BYTES = 32
+_TOKEN = re.compile(_TOKEN_PREFIX + "[A-Za-z0-9_-]{43}").fullmatch  # 32 bytes in base64
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 
 
@@ -37,6 +38,11 @@ def new_token() -> tuple[str, str]:
     """A new bearer token, to be shown once, and the hash to store."""
     token = _TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
     return token, hash_token(token)
+
+
+def is_token(token: str) -> bool:
+    """Whether `token` looks like one of ours; anything else need not be looked for."""
+    return _TOKEN(token) is not None
 
 
 def hash_token(token: str) -> str:

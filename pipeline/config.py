@@ -4,6 +4,7 @@ One frozen object, read once at a process's start and handed down; nothing below
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -186,22 +187,28 @@ class Settings(BaseSettings):
 _toml_file: Path | None = None
 
 
-def load(file: Path | None = None, **overrides: Any) -> Settings:
-    """Read the settings from `file` (default: `sms-pipeline.toml` if it is there), the environment and `overrides`.
+def load(file: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `file` (default: `sms-pipeline.toml` if it is there) and the environment.
 
-    Relative paths in the file are taken from the file's folder. Raises ConfigError with every wrong key named.
+    `environment` adds to the process's own. Relative paths in the file are taken from the file's folder. Raises
+    ConfigError with every wrong key named.
     """
     global _toml_file
     if file is not None and not file.is_file():
         raise ConfigError(f"configuration file {file} does not exist; create it or leave out --config")
     _toml_file = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    before = dict(os.environ)
+    os.environ.update(environment or {})
     try:
-        settings = Settings(**overrides)
+        settings = Settings()
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
         raise ConfigError("\n".join([f"configuration {_toml_file or 'from the environment'}:", *lines])) from None
-    except ValueError as error:  # not TOML at all
-        raise ConfigError(f"configuration {_toml_file}: {error}") from None
+    except ValueError as error:  # not TOML, or not JSON in the environment
+        raise ConfigError(f"configuration {_toml_file or 'from the environment'}: {error}") from None
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
     base = (_toml_file.parent if _toml_file else Path()).absolute()
     settings = _absolute_paths(settings, base)
     _check_references(settings)
@@ -224,8 +231,3 @@ def _check_references(settings: Settings) -> None:
     for path in [*settings.moderation.terms, *filter(None, [settings.billing.prices])]:
         if not path.is_file():
             raise ConfigError(f"file {path} named in the configuration does not exist")
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """This process's environment, with what a child must know beside the configuration file."""
-    return {**os.environ, "SMS_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers}

@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -127,6 +128,13 @@ def run(settings: Settings, stages: list[str], instance: str | None) -> int:
     return uvloop.run(_Worker(settings, stages, instance).main())
 
 
+def _calm_the_collector() -> None:
+    """Records make objects by the ten thousand and no cycles: Python's default collects them over and over in vain."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+
+
 class _Worker:
     def __init__(self, settings: Settings, stages: list[str], instance: str | None) -> None:
         self._settings = settings
@@ -153,6 +161,7 @@ class _Worker:
             for name in self._stages:
                 if name != STORE:
                     await self._start(name, producer)
+            _calm_the_collector()
             await self._wait(store)
         finally:
             for task in tasks:

@@ -71,6 +71,13 @@ class PriceList:
             return [f"line 1: the header {','.join(HEADER)} is missing"]
         return faults or cls(rows.values())
 
+    def rows(self) -> list[tuple[str, str, str, int]]:
+        """Every price: country, operator (case-folded), prefix and micro-units per part, in this order."""
+        flat = [(country, operator, "", price) for (country, operator), price in self._prices.items()]
+        for country, prices in self._by_prefix.items():
+            flat += [(country, operator, prefix, price) for (prefix, operator), price in prices.items()]
+        return sorted(flat)
+
     def has_prefix_rules(self, country: str) -> bool:
         """Whether the price in `country` depends on the number, not only on its operator."""
         return country in self._lengths

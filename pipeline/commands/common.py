@@ -24,6 +24,7 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
+
 def fail(message: str, code: int = 1) -> NoReturn:
     """End the command with a word on standard error."""
     print(f"sms-pipeline: {message}", file=sys.stderr)

@@ -13,7 +13,6 @@ from pipeline.commands.common import ConfigOption, fail
 from pipeline.config import EMBEDDED
 
 
-
 def register(app: typer.Typer) -> None:
     app.command()(up)
     app.command()(worker)
@@ -29,7 +28,11 @@ def up(
     """Run everything on this machine: Kafka (embedded unless configured), all stages, gateway. Ctrl-C drains."""
     from pipeline.ops.system import System
 
-    raise typer.Exit(System(config.load(config_file), config_file, workers=workers, ephemeral=ephemeral).run())
+    system = System(config.load(config_file), config_file, workers=workers, ephemeral=ephemeral)
+    code = system.run(lambda line: print(line, flush=True))
+    if system.supervisor.failure:
+        fail(system.supervisor.failure, code)
+    raise typer.Exit(code)
 
 
 def worker(
@@ -58,7 +61,7 @@ def worker(
 
 def gateway(config_file: ConfigOption = None) -> None:
     """Run the HTTP gateway, until SIGTERM."""
-    from pipeline.gateway import run
+    from pipeline.gateway.server import run
 
     settings = config.load(config_file)
     if settings.kafka.bootstrap_servers == EMBEDDED:

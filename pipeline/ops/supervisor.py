@@ -34,7 +34,7 @@ _loopback = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a pr
 
 @dataclass(frozen=True)
 class Child:
-    """What to run. Ready means: `ready_url` answers 200 to a GET, or, without one, the process was started.
+    """What to run. Ready means: `ready_url` answers 2xx to a GET, or, without one, the process was started.
 
     `env` is added to the supervisor's environment. `stop_timeout` seconds pass between SIGTERM and SIGKILL.
     """
@@ -229,6 +229,6 @@ class _Signals:
 def _answers(url: str) -> bool:
     try:
         with _loopback.open(url, timeout=1) as answer:
-            return bool(answer.status == 200)
+            return bool(200 <= answer.status < 300)
     except (OSError, http.client.HTTPException):  # refused, too slow, nonsense; another status is an OSError too
         return False

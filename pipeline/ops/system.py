@@ -63,18 +63,21 @@ class System:
     def gateway_url(self) -> str:
         return f"http://{self.settings.gateway.host}:{self.gateway_port}"
 
-    def run(self) -> int:
-        """Start, say `ready …`, stay until SIGTERM or SIGINT, drain, stop. The exit code."""
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes that run now, by name."""
+        kafka = self._kafka.pid if self._kafka else None
+        return ({"kafka": kafka} if kafka else {}) | self.supervisor.pids
+
+    def run(self, on_ready: Callable[[str], None]) -> int:
+        """Start, tell `on_ready` the addresses, stay until SIGTERM or SIGINT, drain, stop. The exit code."""
         try:
             self.start()
             if self.supervisor.wait_ready(_READY_SECONDS, self.tick):
-                print(f"ready gateway={self.gateway_url} kafka={self.bootstrap_servers}", flush=True)
-            code = self.supervisor.run_until_signal(self.tick)
+                on_ready(f"ready gateway={self.gateway_url} kafka={self.bootstrap_servers}")
+            return self.supervisor.run_until_signal(self.tick)
         finally:
             self.stop()
-        if self.supervisor.failure:
-            print(f"sms-pipeline: {self.supervisor.failure}", file=sys.stderr)
-        return code
 
     def start(self) -> None:
         """Start Kafka and every process; `supervisor.wait_ready` tells when they consume."""

@@ -17,7 +17,7 @@ from pipeline.stages.common import count_in, count_out, split
 from pipeline.streaming.stage import Record, Source, Step
 from pipeline.streaming.state import View
 from pipeline.streaming.topics import LANES, TopicNames
-from pipeline.text import Template, encode, normalise, transliterate
+from pipeline.text import Template, as_sent, encode
 from schemas import errors
 from schemas.errors import Error
 
@@ -126,9 +126,7 @@ def contents(batch: Batch, max_parts: int) -> tuple[Batch | None, Rejected | Non
 
 
 def _content(text: str, batch: Batch, max_parts: int) -> Content | Error:
-    text = normalise(text)
-    if batch.transliterate:
-        text = transliterate(text)[0]
+    text = as_sent(text, transliterated=batch.transliterate)
     encoded = encode(text, max_parts=max_parts)
     if isinstance(encoded, Error):
         return encoded

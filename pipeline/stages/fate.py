@@ -6,6 +6,7 @@ their progress beside them (one byte a recipient and column).
 
 from bisect import bisect_left
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -116,6 +117,8 @@ def no_receipt(position: int, at: int) -> Change:
 
 
 _json = msgspec.json.Encoder().encode
+#: A batch has few distinct prices and moments, and a record for each of its messages tells them.
+_money = lru_cache(maxsize=4096)(format_price)
 
 
 class Teller:
@@ -164,8 +167,8 @@ class Teller:
             characters_count=content.characters if content else 0,
             message_count=count,
             parts_delivered=delivered,
-            price=format_price(price),
-            total_price=format_price(price * count),
+            price=_money(price),
+            total_price=_money(price * count),
             currency=batch.currency,
             carrier=carrier,
             carrier_reference=reference or None,
@@ -189,6 +192,7 @@ class Teller:
         return self._batch.content_of(position).text if self._batch.contents else self._batch.message
 
 
+@lru_cache(maxsize=4096)
 def rfc3339(milliseconds: int) -> str:
     """Unix milliseconds as RFC 3339 in UTC, with milliseconds."""
     return (

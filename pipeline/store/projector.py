@@ -6,6 +6,7 @@ misses nothing; what still repeats (a record written twice upstream) is known by
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -82,7 +83,7 @@ async def _start(settings: Settings, topic: str, writer: Writer, stop: asyncio.E
 
 async def _project(consumer: AIOKafkaConsumer, topic: str, writer: Writer, stop: asyncio.Event) -> None:
     stopped = asyncio.create_task(stop.wait())
-    poll = stopped
+    poll: asyncio.Task[Any] = stopped
     try:
         while not stop.is_set():
             poll = asyncio.create_task(consumer.getmany(timeout_ms=60_000, max_records=_MOST_RECORDS))

@@ -49,8 +49,8 @@ class Writer:
         """Where to go on reading: next offset by partition; a partition never read is missing."""
         there = tables.offsets
         with self._engine.connect() as connection:
-            found = connection.execute(sql.select(there.c.partition, there.c.next_offset).where(there.c.topic == topic))
-            return {partition: offset for partition, offset in found}
+            query = sql.select(there.c.partition, there.c.next_offset).where(there.c.topic == topic)
+            return {row.partition: row.next_offset for row in connection.execute(query)}
 
     def write(self, topic: str, values: Iterable[bytes], next_offsets: dict[int, int]) -> int:
         """Store status records (JSON, in the order of their partitions) and where to go on; the number of rows.

@@ -80,7 +80,7 @@ class Follower:
         self._asker = client.consumer(self._kafka, self._topic)
         try:
             await self._asker.start()
-            partitions = self._asker.assignment()
+            partitions = list(self._asker.assignment())
             self._asker.unsubscribe()
             await self._reader.start()
             # Assigned, not subscribed: a subscription is reset to the beginning when the topic's metadata flickers.

@@ -84,7 +84,8 @@ async def send(
             futures.append(await producer.send_batch(builder, topic, partition=partition))
             builder = producer.create_batch()
             builder.append(key=key, value=value, timestamp=timestamp, headers=headers)
-    last = builder.record_count()
+    last: int = builder.record_count()
     futures.append(await producer.send_batch(builder, topic, partition=partition))
     acknowledged = await asyncio.gather(*futures)
-    return int(acknowledged[-1].offset) + last - 1
+    offset: int = acknowledged[-1].offset
+    return offset + last - 1

@@ -27,6 +27,12 @@ def transliterate(text: str) -> tuple[str, list[tuple[int, str, str]]]:
     return text.translate(_TABLE), made
 
 
+def as_sent(text: str, *, transliterated: bool) -> str:
+    """`text` as it is encoded: normalised, and with look-alikes from GSM-7 where that was asked for."""
+    text = normalise(text)
+    return transliterate(text)[0] if transliterated else text
+
+
 def _listed() -> dict[str, str]:
     groups = {
         "'": "‘’‚‛′´`ʹʻʼˈ‹›",

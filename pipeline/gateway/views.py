@@ -1,0 +1,133 @@
+"""The contract's MessageResponse: from a request just taken, or from a row of the read model."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from pipeline.gateway.preview import Preview
+from pipeline.store.queries import StoredMessage
+from schemas import intake
+from schemas.states import STATE, Detailed
+
+#: Money is kept exactly and written as a JSON number, as the contract has it.
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class MessageResponse(msgspec.Struct, rename="camel", kw_only=True):
+    """A message, or (`recipients` set) a request to several. What is not known yet is left out."""
+
+    id: str
+    request_id: str | None
+    username: str
+    state: str
+    detailed_state: str
+    sender: str | None
+    recipient: str | UnsetType = UNSET
+    recipients: int | UnsetType = UNSET
+    index: int | UnsetType = UNSET
+    international_prefix: str | UnsetType | None = UNSET
+    country_code: str | UnsetType | None = UNSET
+    message: str | UnsetType = UNSET
+    encoding: str | UnsetType | None = UNSET
+    characters_count: int | UnsetType = UNSET
+    message_count: int | UnsetType = UNSET
+    parts_delivered: int | UnsetType = UNSET
+    price: Decimal = Decimal(0)
+    total_price: Decimal = Decimal(0)
+    currency: str
+    blocklisted: bool = False
+    blocklisted_reason: str | UnsetType = UNSET
+    error: Raw | None = None
+    carrier: str | None = None
+    carrier_reference: str | None = None
+    options: dict[str, Any]
+    callback: dict[str, Any] | UnsetType = UNSET
+    custom: Any
+    created_at: str
+    updated_at: str
+    sent_at: str | None = None
+    delivered_at: str | None = None
+    is_otp: bool = False
+
+
+def encode(data: Any) -> bytes:
+    """The body of an answer: everything is wrapped in `data`."""
+    return _encoder.encode({"data": data})
+
+
+def taken(id_: str, request: intake.Request, seen: Preview, timestamp_ms: int, currency: str) -> MessageResponse:
+    """A request that is durable and not yet looked at. Prices are 0 until the pipeline knows them."""
+    several = len(request.recipients) > 1
+    only = request.recipients[0]
+    view = MessageResponse(
+        id=id_,
+        request_id=request.request_id,
+        username=request.account,
+        state=STATE[Detailed.ACCEPTED],
+        detailed_state=Detailed.ACCEPTED.name,
+        sender=request.sender,
+        recipient=UNSET if several else only if isinstance(only, str) else only.number,
+        recipients=len(request.recipients) if several else UNSET,
+        message=request.message if seen.text is None else seen.text,
+        currency=currency,
+        options=request.options.model_dump(mode="json", by_alias=True, exclude_none=True),
+        callback=request.callback.model_dump(mode="json", by_alias=True) if request.callback else UNSET,
+        custom=request.custom,
+        created_at=_created_at(id_),
+        updated_at=_time(timestamp_ms),
+    )
+    if seen.recipient:
+        view.international_prefix, view.country_code = seen.recipient.prefix, seen.recipient.country
+    if seen.encoded:
+        view.encoding, view.characters_count = seen.encoded.encoding, seen.encoded.characters
+        view.message_count = len(seen.encoded.parts)
+    return view
+
+
+def stored(row: StoredMessage) -> MessageResponse:
+    """A message as of its latest status record."""
+    blocked = row.detailed_state == Detailed.BLOCKED.name
+    reason = msgspec.json.decode(row.error)["message"] if blocked and row.error else UNSET
+    return MessageResponse(
+        id=row.id,
+        request_id=row.request_id,
+        username=row.account,
+        state=row.state,
+        detailed_state=row.detailed_state,
+        sender=row.sender,
+        recipient=row.recipient,
+        index=row.index,
+        international_prefix=row.international_prefix,
+        country_code=row.country_code,
+        encoding=row.encoding,
+        characters_count=row.characters_count,
+        message_count=row.message_count,
+        parts_delivered=row.parts_delivered,
+        price=Decimal(row.price),
+        total_price=Decimal(row.total_price),
+        currency=row.currency,
+        blocklisted=blocked,
+        blocklisted_reason=reason,
+        error=Raw(row.error) if row.error else None,
+        carrier=row.carrier,
+        carrier_reference=row.carrier_reference,
+        options={"dryRun": row.dry_run},
+        custom=Raw(row.custom),
+        created_at=_created_at(row.id),
+        updated_at=row.updated_at,
+        sent_at=row.sent_at,
+        delivered_at=row.delivered_at,
+    )
+
+
+def _created_at(id_: str) -> str:
+    """The request's time, to the second: the id's first 4 bytes."""
+    return _time(int(id_[:8], 16) * 1000)
+
+
+def _time(timestamp_ms: int) -> str:
+    at = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,23 @@
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import broker  # noqa: E402
+from serving import Gateway, start  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with broker.broker(tmp_path_factory.mktemp("kafka") / "broker") as bootstrap:
+        yield bootstrap
+
+
+@pytest.fixture(scope="module")
+def gateway(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway with accounts, carriers and an empty read model, ready."""
+    with start(kafka, tmp_path_factory.mktemp("gateway")) as running:
+        yield running

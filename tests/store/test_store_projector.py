@@ -1,0 +1,134 @@
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import broker
+import pytest
+from records import encode, status
+
+from pipeline.config import Settings
+from pipeline.store.database import FILE, open_database
+from pipeline.store.projector import run_projector
+from pipeline.store.queries import ReadModel
+from pipeline.store.writer import Writer
+from pipeline.streaming.topics import TopicNames
+
+_CHILD = """
+import asyncio, sys
+from pipeline.config import Settings
+from pipeline.store import projector
+projector._MOST_RECORDS = 50  # many transactions, so that a kill finds one open
+asyncio.run(projector.run_projector(Settings.model_validate_json(sys.argv[1])))
+"""
+
+
+@pytest.fixture
+def settings(kafka, tmp_path):
+    found = broker.settings_for(kafka, tmp_path)
+    broker.create_topics(found)
+    return found
+
+
+def topic_of(settings: Settings) -> str:
+    return TopicNames(settings.kafka.topic_prefix).status
+
+
+def publish(settings, records):
+    rows = [(r.id.encode(), encode(r), int(r.id, 16) % settings.kafka.partitions) for r in records]
+    broker.produce(settings, topic_of(settings), rows)
+
+
+def project(settings, until) -> None:
+    """Run the projector until `until(read model)` holds, then stop it."""
+
+    async def run() -> None:
+        ready, stop = asyncio.Event(), asyncio.Event()
+        task = asyncio.create_task(run_projector(settings, ready=ready, stop=stop))
+        await asyncio.wait_for(ready.wait(), 20)
+        model = ReadModel(open_database(settings))
+        deadline = time.monotonic() + 20
+        while not until(model):
+            assert not task.done() and time.monotonic() < deadline, model.counts()
+            await asyncio.sleep(0.02)
+        stop.set()
+        await asyncio.wait_for(task, 10)
+        model.close()
+
+    asyncio.run(run())
+
+
+def stored(settings):
+    engine = open_database(settings)
+    found = ReadModel(engine).page("acme", 0, 10_000), Writer(engine).offsets(topic_of(settings))
+    engine.dispose()
+    return found
+
+
+def test_what_is_on_the_topic_is_in_the_read_model_and_stays_read(settings):
+    publish(settings, [status(n, s) for s in (1, 2, 3) for n in range(100)])
+    project(settings, lambda model: model.counts() == {"DELIVERED": 100})
+    rows, offsets = stored(settings)
+    assert sum(offsets.values()) == 300
+    assert {row.sent_at for row in rows} == {status(0, 2).at}
+
+    publish(settings, [status(0, 1), status(1, 2), status(100, 1)])  # a late one, a repeat, a new one
+    project(settings, lambda model: model.counts() == {"DELIVERED": 100, "ACCEPTED": 1})
+    assert sum(stored(settings)[1].values()) == 303
+
+
+def test_a_deleted_database_is_built_again(settings):
+    publish(settings, [status(n, 1) for n in range(10)])
+    project(settings, lambda model: model.counts() == {"ACCEPTED": 10})
+    before = stored(settings)
+    for file in settings.storage.directory.glob(FILE + "*"):
+        file.unlink()
+    project(settings, lambda model: model.counts() == {"ACCEPTED": 10})
+    assert stored(settings) == before
+
+
+def test_killed_at_any_moment_it_goes_on_where_the_rows_are(settings):
+    count = 3000
+    publish(settings, [status(n, s) for s in (1, 2, 3) for n in range(count)])
+    seen = set()
+    for _ in range(20):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, settings.model_dump_json()], cwd=Path(__file__).parents[2]
+        )
+        start, offsets = time.monotonic(), sum(stored(settings)[1].values())
+        while sum(stored(settings)[1].values()) == offsets < 3 * count and time.monotonic() < start + 20:
+            time.sleep(0.005)
+        time.sleep(random.uniform(0, 0.01))
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        rows, offsets = stored(settings)
+        # The rows are those of exactly the offsets stored with them: replay the topic up to there and compare.
+        expected: dict[str, int] = {}
+        for record in broker.read(settings, topic_of(settings)):
+            if record.offset < offsets.get(record.partition, 0):
+                id_ = record.key.decode()
+                expected[id_] = expected.get(id_, 0) + 1
+        assert {row.id: row.sequence for row in rows} == expected
+        seen.add(sum(offsets.values()))
+        if sum(offsets.values()) == 3 * count:
+            break
+    assert len(seen) > 1
+    project(settings, lambda model: model.counts() == {"DELIVERED": count})
+
+
+def test_it_waits_for_kafka_and_stops_while_waiting(tmp_path):
+    settings = broker.settings_for("127.0.0.1:1", tmp_path)
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        task = asyncio.create_task(run_projector(settings, stop=stop))
+        await asyncio.wait([task], timeout=0.5)
+        assert not task.done()
+        stop.set()
+        await asyncio.wait_for(task, 10)
+
+    asyncio.run(run())
