@@ -135,6 +135,12 @@ def _calm_the_collector() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
+def _tell_tasks() -> None:
+    """SIGUSR1: what every task waits for, to standard error. For the day a worker seems to hang."""
+    for task in asyncio.all_tasks():
+        task.print_stack(limit=4)
+
+
 class _Worker:
     def __init__(self, settings: Settings, stages: list[str], instance: str | None) -> None:
         self._settings = settings
@@ -150,6 +156,7 @@ class _Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGUSR1, _tell_tasks)
         port = observe.serve(self._settings.metrics.host, self._settings.metrics.port, self._ready)
         log.info("worker.start", stages=self._stages, instance=self._instance, metrics_port=port)
         await topics.ensure(self._settings)
