@@ -19,7 +19,7 @@ DEFAULT_SENDER = "Openapi"
 
 
 class _Public(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", strict=True)
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
 
 class Recipient(_Public):

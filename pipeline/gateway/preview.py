@@ -44,6 +44,8 @@ def preview(request: intake.Request, max_parts: int) -> Preview | Error:
     if isinstance(encoded, Error):
         return encoded
     if request.options.fail_on_multiple_messages and len(encoded.parts) > 1:
-        message = f"ALERT: the text needs {len(encoded.parts)} parts and options.failOnMultipleMessages is set; shorten it"
+        message = (
+            f"ALERT: the text needs {len(encoded.parts)} parts and options.failOnMultipleMessages is set; shorten it"
+        )
         return Error(errors.MULTIPLE_PARTS, message)
     return Preview(recipient, text, encoded)

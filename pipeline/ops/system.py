@@ -3,6 +3,7 @@
 Few processes: a machine with two cores is served best by two groups of stages. `workers` multiplies the groups.
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from pipeline.config import EMBEDDED, Settings
 from pipeline.ops.child import StartError
 from pipeline.ops.kafka import EmbeddedKafka
 from pipeline.ops.supervisor import Child, Supervisor
+from pipeline.streaming import topics
 
 log = structlog.get_logger()
 
@@ -85,6 +87,8 @@ class System:
         if self.bootstrap_servers == EMBEDDED:
             self._kafka = EmbeddedKafka(self.directory / "kafka", keep=not self._ephemeral)
             self.bootstrap_servers = self._kafka.start()
+        kafka = self.settings.kafka.model_copy(update={"bootstrap_servers": self.bootstrap_servers})
+        asyncio.run(topics.ensure(self.settings.model_copy(update={"kafka": kafka})))
         self._write_running()
         self.supervisor.start(self._children())
 

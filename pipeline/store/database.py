@@ -53,6 +53,8 @@ def _engine(storage: Storage) -> sql.Engine:
         return sql.create_engine(url, paramstyle="format", pool_pre_ping=True, hide_parameters=True)
     except ModuleNotFoundError as missing:
         raise ConfigError(f"storage.database: PostgreSQL needs the package {missing.name}; install it") from None
+    except sql.exc.NoSuchModuleError:
+        raise ConfigError(f"storage.database: no driver {url.drivername!r} is known; write postgresql://…") from None
 
 
 def _prepare(connection: Any, _: Any) -> None:

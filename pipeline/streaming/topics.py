@@ -1,11 +1,18 @@
 """Every topic: its name, what it holds, its partitions, how long it keeps. Created here and nowhere else."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    KafkaTimeoutError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
 from pipeline.config import Settings
 from pipeline.streaming import client
@@ -16,6 +23,11 @@ log = structlog.get_logger()
 BULK, PRIORITY = "", ".priority"
 LANES = (BULK, PRIORITY)
 
+#: The stages that are consumer groups, in the order of the flow.
+STAGES = ("validate", "encode", "moderate", "price", "dispatch", "track")
+
+_POLL_SECONDS = 0.1
+_PATIENCE_SECONDS = 30.0
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -129,20 +141,61 @@ def catalogue(settings: Settings) -> list[Topic]:
 
 
 async def ensure(settings: Settings) -> None:
-    """Create what is missing, check what is there. Raises TopicMismatch naming every topic that does not fit."""
+    """Create what is missing, check what is there, and wait until every topic and consumer group can be used.
+
+    Raises TopicMismatch naming every topic that does not fit.
+    """
     wanted = catalogue(settings)
     admin = client.admin(settings.kafka)
     await admin.start()
     try:
-        described = await admin.describe_topics([topic.name for topic in wanted])
-        there = {d["topic"]: len(d["partitions"]) for d in described if d["error_code"] == 0}
+        # Listed first: asking for a topic by name would make a broker with auto.create.topics.enable create it.
+        listed = set(await admin.list_topics())
+        there = await _partitions(admin, [topic.name for topic in wanted if topic.name in listed])
         _check(wanted, there)
         missing = [topic for topic in wanted if topic.name not in there]
         if missing:
             await _create(admin, missing, settings.kafka.replication)
             log.info("topics.created", count=len(missing), topics=[topic.name for topic in missing])
+            await _until_led(admin, wanted)
+        await _until_coordinated(admin, [f"{settings.kafka.topic_prefix}{stage}" for stage in STAGES])
     finally:
         await admin.close()
+
+
+async def _partitions(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
+    described = await admin.describe_topics(names) if names else []
+    return {d["topic"]: len(d["partitions"]) for d in described if d["error_code"] == 0}
+
+
+async def _until_led(admin: AIOKafkaAdminClient, topics: list[Topic]) -> None:
+    """New topics have no leader for a moment; clients that meet them then log errors and back off."""
+    for _ in _moments():
+        described = await admin.describe_topics([topic.name for topic in topics])
+        partitions = [partition for topic in described for partition in topic["partitions"]]
+        if all(topic["error_code"] == 0 for topic in described) and all(p["leader"] >= 0 for p in partitions):
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+    raise KafkaTimeoutError("the new topics have no leaders")
+
+
+async def _until_coordinated(admin: AIOKafkaAdminClient, groups: list[str]) -> None:
+    """The first group of a new cluster waits for its offsets topic. A consumer that joins meanwhile may hang."""
+    for group in groups:
+        for _ in _moments():
+            try:
+                await admin.list_consumer_group_offsets(group)
+                break
+            except KafkaError as error:
+                if not error.retriable and not isinstance(error, GroupCoordinatorNotAvailableError):
+                    raise
+                await asyncio.sleep(_POLL_SECONDS)
+        else:
+            raise KafkaTimeoutError(f"no broker coordinates group {group}")
+
+
+def _moments() -> range:
+    return range(int(_PATIENCE_SECONDS / _POLL_SECONDS))
 
 
 def _check(wanted: Iterable[Topic], there: dict[str, int]) -> None:

@@ -6,8 +6,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import broker  # noqa: E402
-from serving import Gateway, start  # noqa: E402
+import broker
+from serving import Gateway, start
 
 
 @pytest.fixture(scope="session")

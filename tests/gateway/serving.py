@@ -44,9 +44,7 @@ def configured(bootstrap: str, directory: Path) -> Settings:
         "telco": SmppCarrier(type="smpp", host="127.0.0.1", system_id="x", password="y"),
     }
     limits = Limits(request_bytes=LIMIT)
-    return broker.settings_for(
-        bootstrap, directory, carriers=carriers, limits=limits, gateway=GatewaySettings(port=0)
-    )
+    return broker.settings_for(bootstrap, directory, carriers=carriers, limits=limits, gateway=GatewaySettings(port=0))
 
 
 def put_accounts(settings: Settings, *records: AccountRecord) -> None:

@@ -9,7 +9,7 @@ import pytest
 from serving import TOKENS, configured, eventually, put_accounts, serving
 
 from pipeline.accounts import AccountRecord, hash_token
-from pipeline.gateway import publisher
+from pipeline.gateway import publisher, reading
 from pipeline.ops.kafka import EmbeddedKafka
 from pipeline.streaming.topics import TopicNames
 
@@ -18,7 +18,8 @@ MESSAGE = {"recipient": "+393331234567", "message": "Hi"}
 
 @pytest.mark.timeout(120)
 def test_what_was_refused_with_503_is_never_sent(tmp_path, monkeypatch):
-    monkeypatch.setattr(publisher, "PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(publisher, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(reading, "_REFRESH_SECONDS", 1.0)
     kafka = EmbeddedKafka(tmp_path / "kafka", heap_mb=256)
     settings = configured(kafka.start(), tmp_path)
     try:

@@ -6,7 +6,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import broker  # noqa: E402
+import broker
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ def test_rows_and_offsets_are_one_transaction(store, monkeypatch):
 
 
 def test_what_cannot_be_read_is_passed_over(store):
-    writer, model = store
+    writer, _ = store
     assert writer.write(TOPIC, [b"{", b"\xff", b"{}", encode(status(1, 1))], {0: 4, 2: 7}) == 1
     assert writer.offsets(TOPIC) == {0: 4, 2: 7}
     assert writer.offsets("another") == {}
@@ -132,7 +132,12 @@ def test_a_reader_is_not_held_up_by_an_open_write(tmp_path):
 
 @pytest.mark.parametrize(
     ("database", "word"),
-    [("mysql://x/y", "postgresql://"), ("nonsense", "postgresql://"), ("postgresql+nodriver://x/y", "install")],
+    [
+        ("mysql://x/y", "postgresql://"),
+        ("nonsense", "postgresql://"),
+        ("postgresql+no://x/y", "driver"),
+        ("postgresql+psycopg2cffi://x/y", "install"),
+    ],
 )
 def test_a_database_that_cannot_be_opened_is_named(tmp_path, database, word):
     with pytest.raises(ConfigError, match=word):
