@@ -118,7 +118,9 @@ def _recipient(found: Recipient | Error, price: int | None) -> dict[str, Any]:
 
 
 def _told(error: Error | None) -> dict[str, Any] | None:
-    return error and {"code": error.code, "message": error.message, "permanent": error.permanent}
+    if error is None:
+        return None
+    return {"code": error.code, "message": error.message, "permanent": error.permanent}
 
 
 def _named(found: ValidationError) -> str:

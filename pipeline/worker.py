@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from importlib import resources
 
 import structlog
-import uvloop
 from aiokafka import AIOKafkaProducer
 
 from pipeline.accounts import AccountDirectory
@@ -124,8 +123,11 @@ def price_list(settings: Settings) -> PriceList:
 
 
 def run(settings: Settings, stages: list[str], instance: str | None) -> int:
-    """Run until SIGTERM or SIGINT, then finish the records at hand. Returns the exit code."""
-    return uvloop.run(_Worker(settings, stages, instance).main())
+    """Run until SIGTERM or SIGINT, then finish the records at hand. Returns the exit code.
+
+    On asyncio's own loop: Faust wakes it from its consumer's threads in ways that uvloop loses.
+    """
+    return asyncio.run(_Worker(settings, stages, instance).main())
 
 
 def _calm_the_collector() -> None:
@@ -136,9 +138,13 @@ def _calm_the_collector() -> None:
 
 
 def _tell_tasks() -> None:
-    """SIGUSR1: what every task waits for, to standard error. For the day a worker seems to hang."""
+    """SIGUSR1: what every task waits for, innermost last, to the log. For the day a worker seems to hang."""
     for task in asyncio.all_tasks():
-        task.print_stack(limit=4)
+        frames, waiting = [], task.get_coro()
+        while waiting is not None and (frame := getattr(waiting, "cr_frame", None)):
+            frames.append(f"{frame.f_code.co_qualname} {frame.f_code.co_filename.rsplit('/', 2)[-1]}:{frame.f_lineno}")
+            waiting = getattr(waiting, "cr_await", None)
+        log.warning("task.waits", task=task.get_name(), at=frames, on=repr(waiting))
 
 
 class _Worker:
@@ -151,6 +157,7 @@ class _Worker:
         self._runners: list[Runner] = []
         self._parts: dict[str, _Parts] = {}
         self._store_ready = asyncio.Event()
+        self._was_ready: dict[str, bool] = {}
 
     async def main(self) -> int:
         loop = asyncio.get_running_loop()
@@ -188,6 +195,7 @@ class _Worker:
         runner = Runner(app, name, parts.sources, producer, self._names.dead_letters, state)
         self._runners.append(runner)
         await runner.start()
+        log.info("stage.started", stage=name)
 
     async def _wait(self, store: asyncio.Task[None] | None) -> None:
         stopped = asyncio.create_task(self._stop.wait())
@@ -221,6 +229,9 @@ class _Worker:
         """What is looked at now and then: readiness, table sizes, this process's share of the partitions."""
         while True:
             for runner in self._runners:
+                if runner.ready != self._was_ready.get(runner.name):
+                    log.info("stage.ready" if runner.ready else "stage.not_ready", stage=runner.name)
+                    self._was_ready[runner.name] = runner.ready
                 metrics.STAGE_READY.labels(runner.name).set(runner.ready)
                 if runner.state and runner.ready:
                     metrics.TABLE_KEYS.labels(runner.name).set(runner.state.size())

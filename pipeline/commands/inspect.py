@@ -43,9 +43,7 @@ def inspect(
     if any("\ud800" <= c <= "\udfff" for given in (text, sender or "", recipient or "", *field) for c in given):
         fail("the arguments are not UTF-8", 2)
     found = inspector.inspect(
-        Inquiry(
-            message=text, sender=sender, recipient=recipient, fields=_fields(field), transliterate=transliterate
-        )
+        Inquiry(message=text, sender=sender, recipient=recipient, fields=_fields(field), transliterate=transliterate)
     )
     if json:
         show_json(found)

@@ -1,7 +1,5 @@
 """`prices`: what a part costs, where."""
 
-from pathlib import Path
-
 import typer
 
 from pipeline import config
@@ -29,15 +27,13 @@ def prices(json: JsonOption = False, config_file: ConfigOption = None) -> None:
                 {"country": country, "operator": operator, "prefix": prefix, "price": price, "currency": currency}
             )
         return
-    from rich.console import Console
     from rich.table import Table
 
-    table = Table("country", "operator", "prefix", title=_title(settings.billing.prices))
+    from pipeline.commands import tables
+
+    print(settings.billing.prices or "the sample list; set billing.prices to use your own")
+    table = Table("country", "operator", "prefix", box=None)
     table.add_column(currency, justify="right")
     for row in rows:
         table.add_row(*map(str, row))
-    Console().print(table)
-
-
-def _title(file: Path | None) -> str:
-    return str(file) if file else "sample list: set billing.prices to use your own"
+    tables.show(table)
