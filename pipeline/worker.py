@@ -137,9 +137,10 @@ def _calm_the_collector() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-def _tell_tasks() -> None:
+def _tell_tasks(runners: list[Runner]) -> None:
     """SIGUSR1: what every task waits for, innermost last, to the log. For the day a worker seems to hang."""
-    for task in asyncio.all_tasks():
+    loops = [runner.app.consumer._thread.thread_loop for runner in runners]
+    for task in [task for loop in [None, *loops] for task in asyncio.all_tasks(loop)]:
         frames, waiting = [], task.get_coro()
         while waiting is not None and (frame := getattr(waiting, "cr_frame", None)):
             frames.append(f"{frame.f_code.co_qualname} {frame.f_code.co_filename.rsplit('/', 2)[-1]}:{frame.f_lineno}")
@@ -163,7 +164,7 @@ class _Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGUSR1, _tell_tasks)
+        loop.add_signal_handler(signal.SIGUSR1, _tell_tasks, self._runners)
         port = observe.serve(self._settings.metrics.host, self._settings.metrics.port, self._ready)
         log.info("worker.start", stages=self._stages, instance=self._instance, metrics_port=port)
         await topics.ensure(self._settings)
@@ -172,9 +173,7 @@ class _Worker:
         tasks = [asyncio.create_task(self._gauges()), asyncio.create_task(self._ticks(producer))]
         store = asyncio.create_task(self._store()) if STORE in self._stages else None
         try:
-            for name in self._stages:
-                if name != STORE:
-                    await self._start(name, producer)
+            await asyncio.gather(*(self._start(name, producer) for name in self._stages if name != STORE))
             _calm_the_collector()
             await self._wait(store)
         finally:

@@ -11,9 +11,6 @@ from schemas.status import StatusRecord
 
 _decode = msgspec.json.Decoder(StatusRecord).decode
 
-#: A message id begins with the second of its request, so a repeat's own ids differ from those of the first.
-_SECONDS = 8
-
 
 class Sent(msgspec.Struct, rename="camel", frozen=True):
     """A recipient's message, as named before any stage saw it."""
@@ -25,48 +22,52 @@ class Sent(msgspec.Struct, rename="camel", frozen=True):
 
 
 class Watch:
-    """Collects the latest status record of each message sent.
+    """Collects the latest status record of each message of some requests.
 
-    A repeat of a request is told nothing of: it shares the fates of the first, unless it said something else and so is
-    refused under ids of its own.
+    A repeat of a request is told nothing of: it shares the fates of the first. Where it said something else it is
+    refused under ids of its own, so what is told under a new id is about the repeat.
     """
 
-    def __init__(self, account: str, sent: Iterable[Sent]) -> None:
+    def __init__(self, account: str, request_ids: Iterable[str]) -> None:
         self._account = account
-        self._sent = {(message.request_id, message.index): message for message in sent}
+        self._request_ids = set(request_ids)
         self._latest: dict[tuple[str, int], StatusRecord] = {}
-        self._settled: set[tuple[str, int]] = set()
-        self._settled_earlier: set[tuple[str, int]] = set()
+        self._earlier: set[str] = set()
+        self._final: set[tuple[str, int]] = set()
+        self._final_now: set[tuple[str, int]] = set()
 
     def take(self, record: ConsumerRecord) -> None:
         """Keep what a record of the status topic says, if it is about one of ours."""
         told = _decode(record.value)
-        key = (told.request_id or "", told.index)
-        if told.account != self._account or key not in self._sent:
+        if told.account != self._account or told.request_id not in self._request_ids:
             return
+        key = (told.request_id, told.index)
         known = self._latest.get(key)
-        if known is None or (told.sequence > known.sequence if told.id == known.id else self._own(told)):
-            self._latest[key] = told
-            self._settled.discard(key)
-            self._settled_earlier.discard(key)
-            if told.final:
-                (self._settled if self._own(told) else self._settled_earlier).add(key)
+        if known and (told.sequence <= known.sequence if told.id == known.id else told.id in self._earlier):
+            return
+        self._latest[key] = told
+        if told.final:
+            self._final.add(key)
+            if told.id not in self._earlier:
+                self._final_now.add(key)
 
-    def missing(self, *, repeats: bool) -> int:
-        """How many have no final state. `repeats`: the fate of an earlier request of the same id counts too."""
-        return len(self._sent) - len(self._settled) - (len(self._settled_earlier) if repeats else 0)
+    def begin(self) -> None:
+        """What was told until now is about earlier requests of the same ids."""
+        self._earlier = {told.id for told in self._latest.values()}
+        self._final_now.clear()
 
-    def fates(self) -> list[dict[str, Any]]:
-        """The status record of each message, in the order they were sent; what is known where there is none yet."""
+    def final(self, *, earlier: bool) -> int:
+        """How many messages have their final state. `earlier`: those of an earlier request count too."""
+        return len(self._final if earlier else self._final_now)
+
+    def fates(self, sent: Iterable[Sent]) -> list[dict[str, Any]]:
+        """The status record of each message sent; what is known where there is none yet."""
         return [
-            msgspec.to_builtins(self._latest[key])
-            if key in self._latest
+            msgspec.to_builtins(told)
+            if (told := self._latest.get((message.request_id, message.index)))
             else {**msgspec.to_builtins(message), "state": None, "detailedState": None, "final": False}
-            for key, message in self._sent.items()
+            for message in sent
         ]
-
-    def _own(self, told: StatusRecord) -> bool:
-        return told.id[:_SECONDS] == self._sent[told.request_id or "", told.index].id[:_SECONDS]
 
 
 def show_table(fates: Iterable[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from pipeline import ids
 from pipeline.commands import status
 from pipeline.commands.common import ConfigOption, JsonOption, fail, producing, running, show_json
 from pipeline.commands.fates import Sent, Watch, show_table
-from pipeline.commands.reading import ask, fail_without, partition_counts, poll, reading
+from pipeline.commands.reading import ask, catch_up, fail_without, partition_counts, poll, reading
 from pipeline.commands.recipients import Recipient, cut, distinct, read
 from pipeline.config import Settings
 from pipeline.streaming.topics import BULK, PRIORITY, TopicNames
@@ -83,13 +83,13 @@ def send(
     if not wait:
         _show_sent(ask(_send(settings, lane, requests)), json)
         return
-    watch = ask(_send_and_wait(settings, lane, requests, timeout, repeated=request_id is not None))
+    fates = ask(_send_and_wait(settings, lane, requests, timeout, repeated=request_id is not None))
     if json:
-        for fate in watch.fates():
+        for fate in fates:
             show_json(fate)
     else:
-        show_table(watch.fates())
-    if missing := watch.missing(repeats=True):
+        show_table(fates)
+    if missing := sum(not fate["final"] for fate in fates):
         fail(f"{missing} without a final state after {timeout:g} s; ask later: {_how_to_ask(requests)}")
 
 
@@ -152,21 +152,25 @@ def _messages(request: dict[str, Any], topic: str, timestamp_ms: int) -> list[Se
 
 async def _send_and_wait(
     settings: Settings, lane: str, requests: list[dict[str, Any]], timeout: float, *, repeated: bool
-) -> Watch:
-    """Send, then read the status topic until all is final or the time is over.
+) -> list[dict[str, Any]]:
+    """Send, then read the status topic until all is final or the time is over; the last status record of each.
 
     `repeated`: the request id may have been used before; its fates are then on the topic already.
     """
+    watch = Watch(requests[0]["account"], [request["requestId"] for request in requests])
     async with reading(settings, TopicNames(settings.kafka.topic_prefix).status) as consumer:
-        if not repeated:
+        if repeated:
+            await catch_up(consumer, watch.take)
+            watch.begin()
+        else:
             await consumer.seek_to_end()
-        watch = Watch(requests[0]["account"], await _send(settings, lane, requests))
+        sent = await _send(settings, lane, requests)
         started = time.monotonic()
         while (passed := time.monotonic() - started) < timeout:
-            if not watch.missing(repeats=passed > _REFUSAL_SECONDS):
+            if watch.final(earlier=passed > _REFUSAL_SECONDS) >= len(sent):
                 break
             await poll(consumer, watch.take)
-        return watch
+        return watch.fates(sent)
 
 
 def _show_sent(sent: list[Sent], json: bool) -> None:

@@ -31,7 +31,7 @@ from schemas.states import TERMINAL, Detailed
 log = structlog.get_logger()
 
 #: Stages that reject before a batch is accepted: their rejections need nothing that is known already.
-_EARLY = frozenset({"encode", "moderate", "price"})
+_EARLY = frozenset({"validate", "encode", "moderate", "price"})
 #: Decoded batches kept, so that each receipt does not decode its batch again.
 _BATCHES_KEPT = 256
 _NONE = 255

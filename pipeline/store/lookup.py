@@ -16,7 +16,7 @@ def find(
     request_ids: Sequence[str] = (),
     detailed_states: Sequence[str] = (),
 ) -> list[StoredMessage]:
-    """Messages that match everything given, oldest first. Without an account every row is looked at (1 s a million)."""
+    """Messages that match everything given, oldest first. Without an account every row is looked at."""
     query = sql.select(*(messages.c[field] for field in StoredMessage.__struct_fields__)).order_by(messages.c.id)
     if account is not None:
         query = query.where(messages.c.account == account)

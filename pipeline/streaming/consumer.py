@@ -30,6 +30,13 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self._fetcher_task: asyncio.Task[Any] | None = None
         self.starts: dict[TP, int] = {}
 
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        """The thread, with its method queue made now: left to the first who asks, this thread and the new one may
+        each make their own, and then a subscription waits in the one that nobody serves."""
+        thread = super()._new_consumer_thread()
+        assert thread.method_queue is not None
+        return thread
+
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         self._fetches += 1
         self._landed.clear()

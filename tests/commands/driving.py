@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from pipeline.cli import app
 from pipeline.config import Settings

@@ -17,8 +17,6 @@ from pipeline.records import Batch, Destination
 from pipeline.stages.encode import contents
 from schemas import errors
 
-PRICES = PriceList.parse(["country,operator,prefix,price", "IT,,,0.05", "IT,,39340,0.07"])
-assert isinstance(PRICES, PriceList)
 KEYS = ["encoding", "charactersCount", "messageCount", "parts", "nonGsmCharacters", "prohibited", "sender", "recipient"]
 KEYS += ["price", "totalPrice", "currency"]
 MOBILE = "+393331234567"
@@ -26,7 +24,9 @@ MOBILE = "+393331234567"
 
 @pytest.fixture(scope="module")
 def inspector() -> Inspector:
-    return Inspector(PRICES, TermList(["casino"]), "EUR", 10)
+    prices = PriceList.parse(["country,operator,prefix,price", "IT,,,0.05", "IT,,39340,0.07"])
+    assert isinstance(prices, PriceList)
+    return Inspector(prices, TermList(["casino"]), "EUR", 10)
 
 
 def ask(inspector: Inspector, **inquiry: Any) -> dict[str, Any]:

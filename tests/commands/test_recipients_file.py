@@ -1,5 +1,6 @@
 from typing import Any
 
+import orjson
 import pytest
 import typer
 from hypothesis import given
@@ -47,8 +48,6 @@ def test_cut_at_the_most_recipients_of_a_record() -> None:
 
 @given(st.lists(st.text(max_size=300), min_size=1, max_size=60))
 def test_cut_by_size_loses_nothing(names: list[str]) -> None:
-    import orjson
-
     recipients: list[Any] = [{"number": f"+39{n}", "fields": {"name": name}} for n, name in enumerate(names)]
     requests = list(cut(recipients, {"requestId": "r", "account": "a", "message": "m"}, 8192))
     assert [recipient for request in requests for recipient in request["recipients"]] == recipients

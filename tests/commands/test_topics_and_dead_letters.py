@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import json
 from pathlib import Path
@@ -5,11 +6,12 @@ from typing import Any
 
 import broker
 import pytest
+from aiokafka import TopicPartition
 from driving import Cli, wait_for
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.streaming import topics
+from pipeline.streaming import client, topics
 from pipeline.streaming.topics import TopicNames
 
 
@@ -24,7 +26,7 @@ def test_topics_before_and_after_they_are_created(kafka: str, tmp_path: Path) ->
     rows = by_name(cli)
     assert len(rows) == every
     assert not any(row["exists"] for row in rows.values())
-    assert cli("topics", "create").stdout == f"{every} topics created, 0 were there\n"
+    assert cli("topics", "create").stdout.splitlines()[-1] == f"{every} topics created, 0 were there"
     rows = by_name(cli)
     assert all(row["exists"] for row in rows.values())
     assert rows["status"] | {"holds": ""} == {
@@ -50,14 +52,9 @@ def test_records_and_lag(running: Cli) -> None:
 
 
 def test_lag_counts_what_a_stage_has_before_it(still: Cli) -> None:
-    import asyncio
-
-    from aiokafka import TopicPartition
-
-    from pipeline.streaming import client
-
     names = TopicNames(still.settings.kafka.topic_prefix)
-    broker.produce(still.settings, names.encoded(), [(None, b"x", 0)] * 3 + [(None, b"x", 1)] * 2)
+    for partition in (0, 0, 0, 1, 1):
+        broker.produce(still.settings, names.encoded(), [(None, b"x", partition)])
 
     async def commit() -> None:
         consumer = client.consumer(still.settings.kafka, group_id=f"{still.settings.kafka.topic_prefix}moderate")
@@ -86,8 +83,7 @@ def test_missing_topics_and_brokers_are_said_in_a_line(kafka: str, tmp_path: Pat
 def test_dead_letters(running: Cli) -> None:
     names = TopicNames(running.settings.kafka.topic_prefix)
     assert all(letter["stage"] == "validate" for letter in running.json("dead-letters", "list"))
-    source = [(b"key", b"not [json]", 1), (None, b"\xff\x00", 1)]
-    broker.produce(running.settings, names.intake(), source)
+    broker.produce(running.settings, names.intake(), [(b"key", b"not [json]", 1), (None, b"\xff\x00", 1)])
 
     def ours() -> list[dict[str, Any]]:
         return [letter for letter in running.json("dead-letters", "list") if letter["partition"] == 1]
