@@ -121,9 +121,20 @@ class Runner:
         self.app.agent(topic, name=f"{self.name}:{inbox.source.topic}", concurrency=1)(receive)
 
     async def start(self) -> None:
+        self._bind()
         await self.app.start()
         for inbox in self._inboxes:
             self._tasks.append(asyncio.create_task(self._work(inbox), name=f"{self.name}:{inbox.source.topic}"))
+
+    def _bind(self) -> None:
+        """Bind every service of the app to this loop, now. Each would do so when first asked for its loop, and where
+        the consumer's thread asks first, it is bound to that thread's loop and waits there for ever."""
+        app = self.app
+        tables = list(app.tables.values())
+        services = [app, app.tables, app.topics, app.consumer, app.producer, app.monitor, app.agents, app._fetcher]
+        for service in [*services, *tables, *(table.data for table in tables), app.tables.recovery]:
+            assert service.loop is asyncio.get_running_loop()
+        assert app.tables.changelog_queue is not None
 
     async def stop(self) -> None:
         """Finish the windows at hand, commit, leave the group."""
