@@ -6,7 +6,9 @@
 import asyncio
 import contextlib
 import gc
+import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -39,6 +41,8 @@ log = structlog.get_logger()
 
 _TICK_SECONDS = 5.0
 _GAUGE_SECONDS = 2.0
+#: The read model follows; where cores are few it must not delay what it follows.
+_STORE_NICENESS = 5
 #: A record that the broker has not acknowledged by then ends the process; a broker may be away for a minute.
 _PRODUCE_TIMEOUT_MS = 120_000
 
@@ -130,11 +134,16 @@ def run(settings: Settings, stages: list[str], instance: str | None) -> int:
     return asyncio.run(_Worker(settings, stages, instance).main())
 
 
-def _calm_the_collector() -> None:
-    """Records make objects by the ten thousand and no cycles: Python's default collects them over and over in vain."""
+def _tune_python() -> None:
+    """Records make objects by the ten thousand and no cycles: by default Python collects them over and over in vain.
+
+    And a record passes between the loop and its consumer's thread several times a stage: a thread that waits 5 ms for
+    its turn each time makes a login code late.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+    sys.setswitchinterval(0.001)
 
 
 def _tell_tasks(runners: list[Runner]) -> None:
@@ -174,7 +183,7 @@ class _Worker:
         store = asyncio.create_task(self._store()) if STORE in self._stages else None
         try:
             await asyncio.gather(*(self._start(name, producer) for name in self._stages if name != STORE))
-            _calm_the_collector()
+            _tune_python()
             await self._wait(store)
         finally:
             for task in tasks:
@@ -216,6 +225,8 @@ class _Worker:
         await producer.stop()
 
     async def _store(self) -> None:
+        if self._stages == [STORE]:
+            os.nice(_STORE_NICENESS)
         await run_projector(self._settings, ready=self._store_ready, stop=self._stop)
 
     def _ready(self) -> bool:

@@ -10,7 +10,7 @@ otherwise leaves the messages IN_DOUBT: never sent again, settled by their recei
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -24,7 +24,7 @@ from pipeline.ops import metrics
 from pipeline.records import Batch, Reference, Submitted, decode_batches, encode_one
 from pipeline.stages.common import count_in
 from pipeline.stages.route import retried, slice_of
-from pipeline.streaming.stage import Record, Source, Step
+from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.topics import LANES, PRIORITY, TopicNames
 from schemas import errors
 from schemas.errors import Error
@@ -89,7 +89,7 @@ def sources(settings: Settings, lines: list[Line]) -> list[Source]:
     return found
 
 
-def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Callable[[Record, Step], None]:
+def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Decide:
     def decide(record: Record, step: Step) -> None:
         fresh: list[Batch] = []
         doubtful: list[Batch] = []

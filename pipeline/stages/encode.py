@@ -5,8 +5,6 @@ Table: requests seen. A client's repeat carries another timestamp, so other ids;
 hash, and what is missing of it (a crash between two slices) gets the ids of the first.
 """
 
-from collections.abc import Callable
-
 import msgspec
 
 from pipeline import ids
@@ -14,7 +12,7 @@ from pipeline.config import Settings
 from pipeline.ops import metrics
 from pipeline.records import Batch, Content, Part, Rejected, decode_batches
 from pipeline.stages.common import count_in, count_out, split
-from pipeline.streaming.stage import Record, Source, Step
+from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.state import View
 from pipeline.streaming.topics import LANES, TopicNames
 from pipeline.text import Template, as_sent, encode
@@ -36,7 +34,7 @@ def sources(settings: Settings) -> list[Source]:
     return [Source(names.validated(lane), _agent(settings, names, lane)) for lane in LANES]
 
 
-def _agent(settings: Settings, names: TopicNames, lane: str) -> Callable[[Record, Step], None]:
+def _agent(settings: Settings, names: TopicNames, lane: str) -> Decide:
     partitions = settings.kafka.partitions
 
     def decide(record: Record, step: Step) -> None:

@@ -4,14 +4,12 @@ In: batches with contents (`sms.encoded`). Out: the allowed ones by account (`sm
 Matching is done once a distinct text, never once a recipient. No table.
 """
 
-from collections.abc import Callable
-
 from pipeline import ids
 from pipeline.config import Settings
 from pipeline.moderation import TermList
 from pipeline.records import Batch, decode_batches
 from pipeline.stages.common import count_in, count_out, split
-from pipeline.streaming.stage import Record, Source, Step
+from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.topics import LANES, TopicNames
 from schemas import errors
 from schemas.errors import Error
@@ -24,7 +22,7 @@ def sources(settings: Settings, terms: TermList) -> list[Source]:
     return [Source(names.encoded(lane), _agent(settings, names, terms, lane), exclusive=False) for lane in LANES]
 
 
-def _agent(settings: Settings, names: TopicNames, terms: TermList, lane: str) -> Callable[[Record, Step], None]:
+def _agent(settings: Settings, names: TopicNames, terms: TermList, lane: str) -> Decide:
     partitions = settings.kafka.partitions
 
     def decide(record: Record, step: Step) -> None:

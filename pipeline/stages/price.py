@@ -15,7 +15,6 @@ whichever write was the last before a crash.
 """
 
 import time
-from collections.abc import Callable
 
 import msgspec
 import orjson
@@ -33,7 +32,7 @@ from pipeline.records import (
     decode_settlements,
 )
 from pipeline.stages.common import count_in, count_out, split
-from pipeline.streaming.stage import Record, Source, Step
+from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.topics import LANES, TopicNames
 from schemas import errors
 from schemas.errors import Error
@@ -71,9 +70,7 @@ def sources(settings: Settings, prices: PriceList, minimum: int) -> list[Source]
     return [*found, Source(names.credits, bank.credit), Source(names.settlements, bank.settle)]
 
 
-def _agent(
-    settings: Settings, names: TopicNames, bank: "Bank", prices: PriceList, minimum: int, lane: str
-) -> Callable[[Record, Step], None]:
+def _agent(settings: Settings, names: TopicNames, bank: "Bank", prices: PriceList, minimum: int, lane: str) -> Decide:
     partitions, currency = settings.kafka.partitions, settings.billing.currency
 
     def decide(record: Record, step: Step) -> None:

@@ -7,8 +7,6 @@ the answer does. Hosted by the track stage, in its table:
     i<carrier> NUL <id>   the message (12 bytes)        o<carrier> NUL <id>   receipts parked for it
 """
 
-from collections.abc import Callable
-
 import msgspec
 
 from pipeline import ids
@@ -17,7 +15,7 @@ from pipeline.carriers.receipts import Receipt, ReceiptBatch
 from pipeline.config import Settings
 from pipeline.ops import metrics
 from pipeline.records import Reference
-from pipeline.streaming.stage import Record, Source, Step
+from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.topics import TopicNames
 
 _decode = msgspec.msgpack.Decoder(Reference | ReceiptBatch).decode
@@ -36,7 +34,7 @@ def sources(settings: Settings) -> list[Source]:
     return [Source(names.references, _agent(settings, names), max_records=128)]
 
 
-def _agent(settings: Settings, names: TopicNames) -> Callable[[Record, Step], None]:
+def _agent(settings: Settings, names: TopicNames) -> Decide:
     def decide(record: Record, step: Step) -> None:
         found = _decode(record.value)
         if isinstance(found, Reference):

@@ -4,8 +4,6 @@ In: paid batches, and those that come back because their carrier could not take 
 by carrier (`sms.dispatch.<carrier>`), and rejections where nothing leads. Hosted by the dispatch stage; no table.
 """
 
-from collections.abc import Callable
-
 import msgspec
 
 from pipeline import ids
@@ -13,7 +11,7 @@ from pipeline.carriers.routing import Router
 from pipeline.config import Settings
 from pipeline.records import Batch, decode_batches
 from pipeline.stages.common import count_in, count_out, split
-from pipeline.streaming.stage import Record, Source, Step
+from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.topics import LANES, TopicNames
 from schemas import errors
 from schemas.errors import Error
@@ -26,7 +24,7 @@ def sources(settings: Settings, router: Router) -> list[Source]:
     return [Source(names.priced(lane), _agent(settings, names, router, lane), exclusive=False) for lane in LANES]
 
 
-def _agent(settings: Settings, names: TopicNames, router: Router, lane: str) -> Callable[[Record, Step], None]:
+def _agent(settings: Settings, names: TopicNames, router: Router, lane: str) -> Decide:
     partitions = settings.kafka.partitions
     slices = {name: slice_of(c.throughput, c.batch) for name, c in settings.http_carriers.items()}
 

@@ -68,7 +68,8 @@ class Step:
         self.acts.append(action)
 
 
-Decide = Callable[[Record, Step], None]
+#: A function of one record; asynchronous only where it must let others run, or ask, in between.
+Decide = Callable[[Record, Step], Awaitable[None] | None]
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,9 @@ class Runner:
     async def _decide(self, source: Source, partition: int, rows: list[Record]) -> Step:
         step = Step(self.state.view(partition) if self.state else View(None, partition), Outbox())
         for row in rows:
-            source.decide(row, step)
+            waiting = source.decide(row, step)
+            if waiting is not None:
+                await waiting
             await asyncio.sleep(0)  # a large record must not hold the loop from the priority lane for longer
         return step
 
