@@ -21,7 +21,6 @@ from pipeline.accounts import AccountDirectory
 from pipeline.billing import PriceList, parse_amount
 from pipeline.carriers.http import HttpCarrier
 from pipeline.carriers.routing import Router
-from pipeline.carriers.throughput import Throughput
 from pipeline.config import ConfigError, Settings
 from pipeline.moderation import TermList
 from pipeline.numbers import classify
@@ -41,8 +40,6 @@ log = structlog.get_logger()
 
 _TICK_SECONDS = 5.0
 _GAUGE_SECONDS = 2.0
-#: The read model follows; where cores are few it must not delay what it follows.
-_STORE_NICENESS = 5
 #: A record that the broker has not acknowledged by then ends the process; a broker may be away for a minute.
 _PRODUCE_TIMEOUT_MS = 120_000
 
@@ -86,10 +83,7 @@ async def _dispatch(settings: Settings) -> _Parts:
         log.warning(
             "carrier.passed_over", carrier=name, reason="SMPP is not offered yet; its routes use the next carrier"
         )
-    lines = [
-        dispatch.Line(name, config, HttpCarrier(name, config), Throughput(config.throughput))
-        for name, config in settings.http_carriers.items()
-    ]
+    lines = [dispatch.Line(name, config, HttpCarrier(name, config)) for name, config in settings.http_carriers.items()]
     router = Router(settings.routes, list(settings.http_carriers))
 
     def share(partitions: list[int]) -> None:
@@ -115,6 +109,8 @@ BUILDERS: dict[str, Callable[[Settings], Awaitable[_Parts]]] = {
 #: The read model's projector runs as a worker too; it is no Faust stage.
 STORE = "store"
 NAMES = [*BUILDERS, STORE]
+#: What follows a message (its story, the read model) must not delay what sends it, where cores are few.
+_NICENESS = {"track": 5, STORE: 10}
 
 
 def price_list(settings: Settings) -> PriceList:
@@ -174,6 +170,7 @@ class _Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGUSR1, _tell_tasks, self._runners)
+        os.nice(min(_NICENESS.get(stage, 0) for stage in self._stages))
         port = observe.serve(self._settings.metrics.host, self._settings.metrics.port, self._ready)
         log.info("worker.start", stages=self._stages, instance=self._instance, metrics_port=port)
         await topics.ensure(self._settings)
@@ -225,8 +222,6 @@ class _Worker:
         await producer.stop()
 
     async def _store(self) -> None:
-        if self._stages == [STORE]:
-            os.nice(_STORE_NICENESS)
         await run_projector(self._settings, ready=self._store_ready, stop=self._stop)
 
     def _ready(self) -> bool:

@@ -26,7 +26,8 @@ log = structlog.get_logger()
 #: Stages that share a process. Started from the last stage to the first, so stopped (in reverse) from the first on.
 GROUPS: dict[str, list[str]] = {
     "store": ["store"],
-    "delivery": ["dispatch", "track"],
+    "track": ["track"],
+    "dispatch": ["dispatch"],
     "intake": ["validate", "encode", "moderate", "price"],
 }
 #: Where a running system tells commands how to reach it, in the storage directory.

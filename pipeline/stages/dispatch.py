@@ -47,14 +47,21 @@ class Attempt(msgspec.Struct, array_like=True):
     state: int = OPEN
 
 
-@dataclass
 class Line:
-    """A carrier as dispatch uses it."""
+    """A carrier as dispatch uses it: its throughput, and its connections, of which a campaign never takes the last."""
 
-    name: str
-    config: HttpCarrier
-    carrier: base.Carrier
-    throughput: Throughput
+    def __init__(self, name: str, config: HttpCarrier, carrier: base.Carrier) -> None:
+        self.name = name
+        self.config = config
+        self.carrier = carrier
+        self.throughput = Throughput(config.throughput)
+        kept = max(1, config.connections // 4)
+        self._bulk = asyncio.Semaphore(max(1, config.connections - kept))
+        self._priority = asyncio.Semaphore(kept) if config.connections > 1 else self._bulk
+
+    def connection(self, lane: str) -> asyncio.Semaphore:
+        """What a submission of this lane holds while it is under way."""
+        return self._priority if lane == PRIORITY else self._bulk
 
 
 @dataclass
@@ -85,7 +92,9 @@ def sources(settings: Settings, lines: list[Line]) -> list[Source]:
         window = int(min(16, max(1, 2 * line.config.throughput / record)))
         for lane in LANES:
             decide = _agent(settings, names, line, lane)
-            found.append(Source(names.dispatch(line.name, lane), decide, exclusive=False, max_records=window))
+            found.append(
+                Source(names.dispatch(line.name, lane), decide, exclusive=False, max_records=window, waits_outside=True)
+            )
     return found
 
 
@@ -143,13 +152,12 @@ async def _submit_all(line: Line, record: Record, batches: list[Batch], lane: st
             verdicts[id(message.batch)][message.position] = _Verdict(Detailed.EXPIRED, error=expired)
         else:
             messages.append(message)
-    free = asyncio.Semaphore(line.config.connections)
     deadline = time.monotonic() + _WINDOW_SECONDS
 
     async def call(start: int) -> None:
         chunk = messages[start : start + line.config.batch]
         key = f"{record.topic}-{record.partition}-{record.offset}-{chunk[0].outbound.reference}"
-        async with free:
+        async with line.connection(lane):
             found = await _submit(line, chunk, key, lane == PRIORITY, deadline)
         for message, verdict in zip(chunk, found, strict=True):
             verdicts[id(message.batch)][message.position] = verdict

@@ -49,8 +49,8 @@ def sources(settings: Settings) -> list[Source]:
     names = TopicNames(settings.kafka.topic_prefix)
     tracker = Tracker(settings, names)
     return [
-        *(Source(names.outcomes(lane), tracker.outcomes) for lane in LANES),
-        Source(names.receipts, tracker.receipts),
+        *(Source(names.outcomes(lane), tracker.outcomes, max_records=16) for lane in LANES),
+        Source(names.receipts, tracker.receipts, max_records=64),
         Source(names.ticks, tracker.ticks),
     ]
 

@@ -5,7 +5,6 @@ request so that all slices and every repeat of a request meet in one partition o
 travels on the batch: encode reports it once it knows that the request is no repeat.
 """
 
-import asyncio
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
@@ -36,7 +35,7 @@ def sources(settings: Settings, accounts: AccountDirectory) -> list[Source]:
     """The stage's agents: one a lane."""
     names = TopicNames(settings.kafka.topic_prefix)
     return [
-        Source(names.intake(lane), _agent(settings, names, accounts, lane), exclusive=False, max_records=4)
+        Source(names.intake(lane), _agent(settings, names, accounts, lane), exclusive=False, max_records=2)
         for lane in LANES
     ]
 
@@ -53,7 +52,7 @@ def _agent(settings: Settings, names: TopicNames, accounts: AccountDirectory, la
             count_out("validate", lane, len(batch))
             partition = ids.partition_of(batch.request, settings.kafka.partitions)
             step.outbox.pack(names.validated(lane), partition, batch, len(batch))
-            await asyncio.sleep(0)  # ten thousand numbers take a while; login codes pass in between
+            await step.breathe()  # ten thousand numbers take a while
 
     return decide
 

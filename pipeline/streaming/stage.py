@@ -32,6 +32,7 @@ from pipeline.ops import metrics
 from pipeline.streaming.consumer import Positions
 from pipeline.streaming.outbox import Outbox
 from pipeline.streaming.state import State, View
+from pipeline.streaming.topics import PRIORITY
 
 log = structlog.get_logger()
 
@@ -55,18 +56,61 @@ class Unreadable(Exception):
     """A record that no retry will make readable; its text is the reason on the dead letter."""
 
 
+class _Courtesy:
+    """Bulk lets the priority lane go first, in all stages of this process, between one piece of work and the next.
+
+    Never for longer than a moment, so that a stream of login codes slows a campaign and does not stop it.
+    """
+
+    LONGEST_SECONDS = 0.05
+
+    def __init__(self) -> None:
+        self._busy = 0
+        self._idle = asyncio.Event()
+
+    def begin(self) -> None:
+        """A priority record came in."""
+        self._busy += 1
+        self._idle.clear()
+
+    def end(self, records: int) -> None:
+        """Priority records are done."""
+        self._busy -= records
+        if not self._busy:
+            self._idle.set()
+
+    async def breathe(self) -> None:
+        """Let others run; while there are priority records, wait for them."""
+        await asyncio.sleep(0)
+        if self._busy:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), self.LONGEST_SECONDS)
+
+
+async def _turn_of_the_loop() -> None:
+    """Let others run, and wait for nobody."""
+    await asyncio.sleep(0)
+
+
 @dataclass
 class Step:
-    """What a stage's function works with: the table's view of this partition, and the outputs."""
+    """What a stage's function works with: the table's view of this partition, and the outputs.
+
+    `breathe` is awaited between pieces of long work, so that the priority lane passes.
+    """
 
     view: View
     outbox: Outbox
+    breathe: Callable[[], Awaitable[None]] = _turn_of_the_loop
     acts: list[Callable[["Step"], Awaitable[None]]] = field(default_factory=list)
 
     def act(self, action: Callable[["Step"], Awaitable[None]]) -> None:
         """Do this after the first writes are durable; it may send and put more. Actions of a window run together."""
         self.acts.append(action)
 
+
+#: One for all stages of this process: they share its loop.
+_courtesy = _Courtesy()
 
 #: A function of one record; asynchronous only where it must let others run, or ask, in between.
 Decide = Callable[[Record, Step], Awaitable[None] | None]
@@ -76,13 +120,26 @@ Decide = Callable[[Record, Step], Awaitable[None] | None]
 class Source:
     """A topic a stage reads and the function that decides on its records.
 
-    `exclusive`: windows of the stage's exclusive sources never overlap, because they share state.
+    `exclusive`: windows of the stage's exclusive sources never overlap, because they share state; so `max_records` of
+    a bulk window bounds how long the priority lane may have to wait. `waits_outside`: its windows wait for somebody
+    outside (a carrier), so its priority records do not hold this process's bulk lanes back.
     """
 
     topic: str
     decide: Decide
     exclusive: bool = True
-    max_records: int = 32
+    max_records: int = 8
+    waits_outside: bool = False
+
+    @property
+    def priority(self) -> bool:
+        """Whether this is the priority lane."""
+        return self.topic.endswith(PRIORITY)
+
+    @property
+    def goes_first(self) -> bool:
+        """Whether bulk gives way to its records."""
+        return self.priority and not self.waits_outside
 
 
 class Runner:
@@ -117,6 +174,8 @@ class Runner:
             manual = stream.noack()
             inbox.stream = manual
             async for event in manual.events():
+                if inbox.source.goes_first:
+                    _courtesy.begin()
                 await inbox.put(event)
 
         self.app.agent(topic, name=f"{self.name}:{inbox.source.topic}", concurrency=1)(receive)
@@ -157,8 +216,12 @@ class Runner:
         try:
             while True:
                 events = await inbox.take()
+                if not inbox.source.priority:
+                    await _courtesy.breathe()
                 async with self._turn(inbox.source):
                     await self._window(inbox, self._current(events, positions))
+                if inbox.source.goes_first:
+                    _courtesy.end(len(events))
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -212,12 +275,14 @@ class Runner:
         metrics.STAGE_SECONDS.labels(self.name).observe(time.perf_counter() - started)
 
     async def _decide(self, source: Source, partition: int, rows: list[Record]) -> Step:
-        step = Step(self.state.view(partition) if self.state else View(None, partition), Outbox())
+        view = self.state.view(partition) if self.state else View(None, partition)
+        # Whoever holds the state's turn must not wait for the priority lane, which may be waiting for that turn.
+        step = Step(view, Outbox(), _turn_of_the_loop if source.priority or source.exclusive else _courtesy.breathe)
         for row in rows:
             waiting = source.decide(row, step)
             if waiting is not None:
                 await waiting
-            await asyncio.sleep(0)  # a large record must not hold the loop from the priority lane for longer
+            await step.breathe()
         return step
 
     async def _one_by_one(self, source: Source, partition: int, rows: list[Record]) -> None:
