@@ -12,17 +12,17 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from importlib import resources
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
 
 from pipeline.accounts import AccountDirectory
-from pipeline.billing import PriceList, parse_amount
+from pipeline.billing import parse_amount
 from pipeline.carriers.http import HttpCarrier
 from pipeline.carriers.routing import Router
 from pipeline.config import ConfigError, Settings
-from pipeline.moderation import TermList
+from pipeline.lists import price_list, term_list
 from pipeline.numbers import classify
 from pipeline.ops import metrics, observe
 from pipeline.records import Tick, encode
@@ -67,8 +67,7 @@ async def _encode(settings: Settings) -> _Parts:
 
 
 async def _moderate(settings: Settings) -> _Parts:
-    lines = [line for path in settings.moderation.terms for line in path.read_text("utf-8").splitlines()]
-    return _Parts(moderate.sources(settings, TermList.parse(lines)))
+    return _Parts(moderate.sources(settings, term_list(settings)))
 
 
 async def _price(settings: Settings) -> _Parts:
@@ -113,15 +112,6 @@ NAMES = [*BUILDERS, STORE]
 _NICENESS = {"track": 5, STORE: 10}
 
 
-def price_list(settings: Settings) -> PriceList:
-    """The configured price list, or the sample that comes with the project. Raises ConfigError with every fault."""
-    path = settings.billing.prices or resources.files("pipeline.billing") / "sample-prices.csv"
-    prices = PriceList.parse(path.read_text("utf-8").splitlines())
-    if isinstance(prices, list):
-        raise ConfigError(f"billing.prices {path}:\n  " + "\n  ".join(prices))
-    return prices
-
-
 def run(settings: Settings, stages: list[str], instance: str | None) -> int:
     """Run until SIGTERM or SIGINT, then finish the records at hand. Returns the exit code.
 
@@ -146,7 +136,8 @@ def _tell_tasks(runners: list[Runner]) -> None:
     """SIGUSR1: what every task waits for, innermost last, to the log. For the day a worker seems to hang."""
     loops = [runner.app.consumer._thread.thread_loop for runner in runners]
     for task in [task for loop in [None, *loops] for task in asyncio.all_tasks(loop)]:
-        frames, waiting = [], task.get_coro()
+        frames: list[str] = []
+        waiting: Any = task.get_coro()
         while waiting is not None and (frame := getattr(waiting, "cr_frame", None)):
             frames.append(f"{frame.f_code.co_qualname} {frame.f_code.co_filename.rsplit('/', 2)[-1]}:{frame.f_lineno}")
             waiting = getattr(waiting, "cr_await", None)

@@ -50,3 +50,6 @@ class StatusRecord(msgspec.Struct, rename="camel", kw_only=True):
 #: CloudEvents 1.0, binary mode (the Kafka protocol binding): attribute headers beside the untouched value.
 CLOUDEVENT_TYPE = b"sms.message.status"
 CLOUDEVENT_SOURCE = b"sms-pipeline"
+
+#: Header of a message's first status record: its text as sent, in UTF-8, for the read model. No CloudEvents attribute.
+TEXT_HEADER = "sms_text"

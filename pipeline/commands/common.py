@@ -65,8 +65,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 async def producing(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     """A started producer, closed at the end."""
     producer = client.producer(settings.kafka)
-    await producer.start()
     try:
+        await producer.start()
         yield producer
     finally:
         await producer.stop()

@@ -3,7 +3,7 @@
 import msgspec
 
 from pipeline.numbers import Recipient, check_sender, classify
-from pipeline.text import Encoded, Template, encode, normalise, transliterate
+from pipeline.text import Encoded, Template, as_sent, encode
 from schemas import errors, intake
 from schemas.errors import Error
 
@@ -37,9 +37,7 @@ def preview(request: intake.Request, max_parts: int) -> Preview | Error:
     text = template.render(fields)
     if isinstance(text, Error):
         return text
-    text = normalise(text)
-    if request.options.transliterate:
-        text, _ = transliterate(text)
+    text = as_sent(text, transliterated=request.options.transliterate)
     encoded = encode(text, max_parts=max_parts)
     if isinstance(encoded, Error):
         return encoded

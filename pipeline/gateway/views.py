@@ -100,6 +100,7 @@ def stored(row: StoredMessage) -> MessageResponse:
         sender=row.sender,
         recipient=row.recipient,
         index=row.index,
+        message=UNSET if row.message is None else row.message,
         international_prefix=row.international_prefix,
         country_code=row.country_code,
         encoding=row.encoding,

@@ -27,6 +27,7 @@ from pipeline.stages.fate import Change, Progress, Sent
 from pipeline.streaming.stage import Record, Source, Step
 from pipeline.streaming.topics import LANES, TopicNames
 from schemas.states import TERMINAL, Detailed
+from schemas.status import TEXT_HEADER
 
 log = structlog.get_logger()
 
@@ -222,7 +223,7 @@ class Tracker:
     ) -> None:
         key, value, headers = told
         if text is not None:
-            headers.append(("sms_text", text.encode("utf-8", "replace")))
+            headers.append((TEXT_HEADER, text.encode("utf-8", "replace")))
         partition = ids.partition_of(batch.id, self._partitions)
         step.outbox.record(self._names.status, partition, value, key=key, headers=headers)
 

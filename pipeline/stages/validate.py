@@ -20,7 +20,7 @@ from pipeline.records import Batch, Destination
 from pipeline.stages.common import count_in, count_out
 from pipeline.streaming.stage import Decide, Record, Source, Step, Unreadable
 from pipeline.streaming.topics import LANES, TopicNames
-from schemas import errors, intake
+from schemas import errors, faults, intake
 from schemas.errors import Error
 
 #: Recipients a batch: enough that work per record vanishes, few enough that a record stays small (facts: 140 µs a hop).
@@ -75,20 +75,7 @@ def read(value: bytes, limit: int) -> tuple[dict[str, Any], intake.Request | Err
     try:
         return data, intake.Request.model_validate(data)
     except ValidationError as error:
-        return data, _shape_error(error, len(_numbers_of(data)))
-
-
-def _shape_error(error: ValidationError, recipients: int) -> Error:
-    if recipients > intake.MAX_RECIPIENTS:
-        return Error(
-            errors.TOO_MANY_RECIPIENTS,
-            f"recipients: {recipients} in one request, at most {intake.MAX_RECIPIENTS}: split it",
-        )
-    found = error.errors(include_url=False, include_input=False)
-    if any(e["loc"] == ("message",) and e["type"] == "string_too_short" for e in found):
-        return Error(errors.EMPTY_MESSAGE, "message: is empty; write a text")
-    named = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'request'}: {e['msg']}" for e in found[:5])
-    return Error(errors.MALFORMED_REQUEST, named + (f"; and {len(found) - 5} more" if len(found) > 5 else ""))
+        return data, faults.told(error, data)
 
 
 def check_request(request: intake.Request, account: AccountRecord | None) -> Error | None:
@@ -102,7 +89,7 @@ def check_request(request: intake.Request, account: AccountRecord | None) -> Err
         return Error(errors.BLOCKLISTED, "The user is blocklisted. Please contact support for assistance.")
     if request.options.send_at is not None:
         return Error(errors.UNSUPPORTED_OPTION, "options.sendAt: scheduled sending is not offered yet; leave it out")
-    return check_sender(request.sender) if request.sender else None
+    return check_sender(request.sender or intake.DEFAULT_SENDER)
 
 
 def batches(data: dict[str, Any], record: Record, error: Error | None) -> Iterator[Batch]:

@@ -18,6 +18,7 @@ from pipeline.store.database import open_database
 from pipeline.store.writer import Writer
 from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
+from schemas.status import TEXT_HEADER
 
 log = structlog.get_logger()
 
@@ -106,19 +107,29 @@ async def _project(consumer: AIOKafkaConsumer, topic: str, writer: Writer, stop:
 
 async def _store(polled: Polled, topic: str, writer: Writer) -> int:
     """Write a poll in a thread, to the end even when this task is cancelled; the number of records."""
-    values = [record.value for records in polled.values() for record in records if record.value is not None]
+    told = [
+        (record.value, _text(record)) for records in polled.values() for record in records if record.value is not None
+    ]
     offsets = {place.partition: records[-1].offset + 1 for place, records in polled.items() if records}
     if not offsets:
         return 0
-    writing = asyncio.create_task(asyncio.to_thread(writer.write, topic, values, offsets))
+    writing = asyncio.create_task(asyncio.to_thread(writer.write, topic, told, offsets))
     try:
         rows = await asyncio.shield(writing)
     except asyncio.CancelledError:
         await writing
         raise
     metrics.ROWS.inc(rows)
-    metrics.RECORDS.inc(len(values))
-    return len(values)
+    metrics.RECORDS.inc(len(told))
+    return len(told)
+
+
+def _text(record: ConsumerRecord) -> str | None:
+    """The message's text, where this record carries it."""
+    for name, value in record.headers:
+        if name == TEXT_HEADER:
+            return str(value, "utf-8", "replace")
+    return None
 
 
 async def _lag(consumer: AIOKafkaConsumer) -> int:

@@ -11,7 +11,7 @@ from schemas.states import STATE, Detailed
 
 class StoredMessage(msgspec.Struct, frozen=True):
     """A message as of its latest status record. `error` and `custom` are JSON, money decimal strings; `sent_at` is
-    when a carrier took it. The text is not on the status record, so it is not here.
+    when a carrier took it; `message` its text as sent.
     """
 
     account: str
@@ -35,6 +35,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     carrier: str | None
     carrier_reference: str | None
     dry_run: bool
+    message: str | None
     error: str | None
     custom: str
     updated_at: str

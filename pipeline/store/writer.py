@@ -22,12 +22,15 @@ class _Status(StatusRecord):
     custom: msgspec.Raw
 
 
+#: A status record's JSON, and its message's text, which travels on the first one only.
+Told = tuple[bytes, str | None]
+
 _decode = msgspec.json.Decoder(_Status).decode
 _encode = msgspec.json.Encoder().encode
 
 _COLUMNS = [column.name for column in tables.messages.columns]
 #: The table's last columns are made here, those before are the record's fields as they are.
-_MADE = ["error", "custom", "updated_at", "sent_at", "delivered_at"]
+_MADE = ["message", "error", "custom", "updated_at", "sent_at", "delivered_at"]
 assert _COLUMNS[-len(_MADE) :] == _MADE
 _taken = attrgetter(*_COLUMNS[: -len(_MADE)])
 #: What the first record says for good.
@@ -52,12 +55,12 @@ class Writer:
             query = sql.select(there.c.partition, there.c.next_offset).where(there.c.topic == topic)
             return {row.partition: row.next_offset for row in connection.execute(query)}
 
-    def write(self, topic: str, values: Iterable[bytes], next_offsets: dict[int, int]) -> int:
-        """Store status records (JSON, in the order of their partitions) and where to go on; the number of rows.
+    def write(self, topic: str, told: Iterable[Told], next_offsets: dict[int, int]) -> int:
+        """Store status records (in the order of their partitions) and where to go on; the number of rows.
 
         A record that cannot be read is logged and left out. Raises sqlalchemy's errors; then nothing is stored.
         """
-        rows = _rows(values)
+        rows = _rows(told)
         places = [(topic, partition, offset) for partition, offset in next_offsets.items()]
         with self._engine.begin() as connection:
             if rows:
@@ -66,12 +69,13 @@ class Writer:
         return len(rows)
 
 
-def _rows(values: Iterable[bytes]) -> list[tuple[Any, ...]]:
+def _rows(told: Iterable[Told]) -> list[tuple[Any, ...]]:
     """One row a message: its record of the highest sequence, and when it was sent and delivered, whichever said so."""
     latest: dict[str, _Status] = {}
     sent: dict[str, str] = {}
     delivered: dict[str, str] = {}
-    for value in values:
+    texts: dict[str, str] = {}
+    for value, text in told:
         try:
             record = _decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -80,6 +84,8 @@ def _rows(values: Iterable[bytes]) -> list[tuple[Any, ...]]:
         known = latest.get(record.id)
         if known is None or known.sequence < record.sequence:
             latest[record.id] = record
+        if text is not None:
+            texts[record.id] = text
         if record.detailed_state == "SUBMITTED":
             sent.setdefault(record.id, record.at)
         elif record.detailed_state == "DELIVERED":
@@ -87,6 +93,7 @@ def _rows(values: Iterable[bytes]) -> list[tuple[Any, ...]]:
     return [
         (
             *_taken(record),
+            texts.get(id_),
             None if record.error is None else _encode(record.error).decode(),
             bytes(record.custom).decode(),
             record.at,
@@ -105,7 +112,7 @@ def _upsert_messages(engine: sql.Engine) -> str:
     insert = _insert(engine, tables.messages)
     new, old = insert.excluded, tables.messages.c
     changes = {name: new[name] for name in _COLUMNS if name not in _FIXED}
-    changes |= {name: sql.func.coalesce(old[name], new[name]) for name in ("sent_at", "delivered_at")}
+    changes |= {name: sql.func.coalesce(old[name], new[name]) for name in ("message", "sent_at", "delivered_at")}
     later = new.sequence > old.sequence
     return str(
         insert.on_conflict_do_update(index_elements=["account", "id"], set_=changes, where=later).compile(engine)

@@ -33,6 +33,7 @@ def upgrade() -> None:
         sql.Column("carrier", sql.Text),
         sql.Column("carrier_reference", sql.Text),
         sql.Column("dry_run", sql.Boolean, nullable=False),
+        sql.Column("message", sql.Text),
         sql.Column("error", sql.Text),
         sql.Column("custom", sql.Text, nullable=False),
         sql.Column("updated_at", sql.Text, nullable=False),
