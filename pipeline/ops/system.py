@@ -1,6 +1,7 @@
 """The whole system on one machine: embedded Kafka, the workers, the gateway, and (for demo and bench) a carrier.
 
-Few processes: a machine with two cores is served best by two groups of stages. `workers` multiplies the groups.
+Few processes, for small machines: dispatch and track have one each, because what calls carriers and what tells the
+world must not wait for one another; the stages before them share one. `workers` multiplies these.
 """
 
 import asyncio
