@@ -39,16 +39,17 @@ from schemas.errors import Error
 log = structlog.get_logger()
 
 _TICK_SECONDS = 5.0
-_GAUGE_SECONDS = 2.0
+_GAUGE_SECONDS = 0.5
 #: A record that the broker has not acknowledged by then ends the process; a broker may be away for a minute.
 _PRODUCE_TIMEOUT_MS = 120_000
 
 
 @dataclass
 class _Parts:
-    """What a stage brings: its agents, whether it has a table, and what it opens and closes beside them."""
+    """What a stage brings: its agents, records a poll, its table, and what it opens and closes beside them."""
 
     sources: list[Source]
+    poll: int = 32
     table: bool = False
     keeps_forever: bool = False
     close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -59,7 +60,7 @@ async def _validate(settings: Settings) -> _Parts:
     accounts = AccountDirectory(settings)
     await accounts.start()
     classify("+393331234567")  # loads the numbering plans now, not with the first login code
-    return _Parts(validate.sources(settings, accounts), close=[accounts.stop])
+    return _Parts(validate.sources(settings, accounts), poll=4, close=[accounts.stop])
 
 
 async def _encode(settings: Settings) -> _Parts:
@@ -155,6 +156,7 @@ class _Worker:
         self._parts: dict[str, _Parts] = {}
         self._store_ready = asyncio.Event()
         self._was_ready: dict[str, bool] = {}
+        self._ready = False
 
     async def main(self) -> int:
         loop = asyncio.get_running_loop()
@@ -162,7 +164,7 @@ class _Worker:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGUSR1, _tell_tasks, self._runners)
         os.nice(min(_NICENESS.get(stage, 0) for stage in self._stages))
-        port = observe.serve(self._settings.metrics.host, self._settings.metrics.port, self._ready)
+        port = observe.serve(self._settings.metrics.host, self._settings.metrics.port, lambda: self._ready)
         log.info("worker.start", stages=self._stages, instance=self._instance, metrics_port=port)
         await topics.ensure(self._settings)
         producer = client.producer(self._settings.kafka, request_timeout_ms=_PRODUCE_TIMEOUT_MS)
@@ -183,14 +185,14 @@ class _Worker:
     async def _start(self, name: str, producer: AIOKafkaProducer) -> None:
         settings = self._settings
         parts = self._parts[name] = await BUILDERS[name](settings)
-        app = faust_app.create(settings, name, self._instance)
+        app = faust_app.create(settings, name, self._instance, poll=parts.poll)
         state = None
         if parts.table:
             kept = None if parts.keeps_forever else int(settings.storage.retention_days * 24 * 3600)
             state = State(app, partitions=settings.kafka.partitions, retention_seconds=kept)
         runner = Runner(app, name, parts.sources, producer, self._names.dead_letters, state)
-        self._runners.append(runner)
         await runner.start()
+        self._runners.append(runner)
         log.info("stage.started", stage=name)
 
     async def _wait(self, store: asyncio.Task[None] | None) -> None:
@@ -215,20 +217,23 @@ class _Worker:
     async def _store(self) -> None:
         await run_projector(self._settings, ready=self._store_ready, stop=self._stop)
 
-    def _ready(self) -> bool:
+    def _look(self) -> bool:
+        """Whether every stage reads records. In the loop's thread: to look at a Faust app is to bind it to a loop."""
+        for runner in self._runners:
+            ready = runner.ready
+            if ready != self._was_ready.get(runner.name):
+                log.info("stage.ready" if ready else "stage.not_ready", stage=runner.name)
+                self._was_ready[runner.name] = ready
+            metrics.STAGE_READY.labels(runner.name).set(ready)
         stages = [name for name in self._stages if name != STORE]
-        if len(self._runners) < len(stages) or (STORE in self._stages and not self._store_ready.is_set()):
-            return False
-        return all(runner.ready for runner in self._runners)
+        store = STORE not in self._stages or self._store_ready.is_set()
+        return store and len(self._runners) == len(stages) and all(self._was_ready.values())
 
     async def _gauges(self) -> None:
         """What is looked at now and then: readiness, table sizes, this process's share of the partitions."""
         while True:
+            self._ready = self._look()
             for runner in self._runners:
-                if runner.ready != self._was_ready.get(runner.name):
-                    log.info("stage.ready" if runner.ready else "stage.not_ready", stage=runner.name)
-                    self._was_ready[runner.name] = runner.ready
-                metrics.STAGE_READY.labels(runner.name).set(runner.ready)
                 if runner.state and runner.ready:
                     metrics.TABLE_KEYS.labels(runner.name).set(runner.state.size())
                     self._parts[runner.name].owned(runner.state.owned())

@@ -17,6 +17,10 @@ from pipeline.streaming.consumer import Consumer
 #: A dead member's partitions are free after this; a restarted worker of the same instance has them back at once.
 SESSION_TIMEOUT_SECONDS = 10.0
 
+#: A partition's share of one fetch. One fetch at a time brings all partitions of a broker, so a large share of bulk
+#: makes the priority lane wait for it. A larger record still comes, alone.
+_FETCH_BYTES = 256 * 1024
+
 driver.Transport.Consumer = Consumer
 
 logging.getLogger("faust").setLevel(logging.WARNING)
@@ -24,8 +28,11 @@ logging.getLogger("mode").setLevel(logging.WARNING)
 logging.getLogger("aiokafka").setLevel(logging.WARNING)
 
 
-def create(settings: Settings, stage: str, instance: str | None) -> faust.App:
-    """A stage's app: one consumer group a stage. `instance` names this process for static membership and its store."""
+def create(settings: Settings, stage: str, instance: str | None, *, poll: int = 32) -> faust.App:
+    """A stage's app: one consumer group a stage. `instance` names this process for static membership and its store.
+
+    `poll`: records taken from the consumer at a time; few where records are large.
+    """
     kafka = settings.kafka
     app = faust.App(
         f"{kafka.topic_prefix}{stage}",
@@ -41,16 +48,18 @@ def create(settings: Settings, stage: str, instance: str | None) -> faust.App:
         table_standby_replicas=0,
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=f"{stage}-{instance}" if instance else None,
-        consumer_max_fetch_size=client.MAX_RECORD_BYTES,
+        consumer_max_fetch_size=_FETCH_BYTES,
         broker_session_timeout=SESSION_TIMEOUT_SECONDS,
         broker_heartbeat_interval=2.0,
         broker_commit_interval=1.0,
         broker_request_timeout=60.0,
         broker_max_poll_interval=300.0,
-        broker_max_poll_records=32,
+        broker_max_poll_records=poll,
         broker_commit_livelock_soft_timeout=3600.0,  # its warnings are often false; lag is what we watch
         stream_processing_timeout=3600.0,
-        stream_buffer_maxsize=128,
+        # At four fifths of its queue Faust stops fetching a partition; what is on its way then (a poll, and a record
+        # of each partition) must still fit, or the one loop that fills all queues, the priority lane's too, waits.
+        stream_buffer_maxsize=5 * (poll + kafka.partitions),
         producer_acks=-1,
         producer_request_timeout=60.0,
     )

@@ -193,7 +193,8 @@ class Runner:
         tables = list(app.tables.values())
         services = [app, app.tables, app.topics, app.consumer, app.producer, app.monitor, app.agents, app._fetcher]
         for service in [*services, *tables, *(table.data for table in tables), app.tables.recovery]:
-            assert service.loop is asyncio.get_running_loop()
+            if service.loop is not asyncio.get_running_loop():
+                raise RuntimeError(f"{service} of stage {self.name} is bound to another loop")
         assert app.tables.changelog_queue is not None
 
     async def stop(self) -> None:
