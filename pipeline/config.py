@@ -40,11 +40,13 @@ class Kafka(_Section):
 
 
 class Storage(_Section):
-    """`directory`: broker data, tables, read model. `retention_days`: how long repeats and late receipts are known."""
+    """`directory`: broker data, tables, read model. `retention_days`: how long repeats and late receipts are
+    known, at least the longest validity of a message (48 hours) and half a day.
+    """
 
     directory: Path = Path(".sms-pipeline")
     database: str = "sqlite"
-    retention_days: float = Field(default=3.0, gt=0)
+    retention_days: float = Field(default=3.0, ge=2.5)
 
 
 class Gateway(_Section):

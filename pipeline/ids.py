@@ -19,9 +19,11 @@ def request_hash(account: str, request_id: str) -> bytes:
     ).digest()
 
 
-def record_hash(topic: str, partition: int, offset: int) -> bytes:
-    """16 bytes that name an intake record whose client gave no request id."""
-    return blake2b(f"{topic}\0{partition}\0{offset}".encode(), digest_size=16, person=b"record").digest()
+def record_hash(topic: str, partition: int, offset: int, timestamp_ms: int) -> bytes:
+    """16 bytes that name an intake record whose client gave no request id; its time tells it from a topic made anew."""
+    return blake2b(
+        f"{topic}\0{partition}\0{offset}\0{timestamp_ms}".encode(), digest_size=16, person=b"record"
+    ).digest()
 
 
 def batch_id(request: bytes, slice_number: int, timestamp_ms: int) -> bytes:

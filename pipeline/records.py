@@ -179,6 +179,13 @@ def encode_one(item: Any) -> bytes:
     return _encoder.encode(item)
 
 
+def join(items: list[bytes]) -> bytes:
+    """The bytes of one record, of items already encoded: a msgpack array's header and its elements."""
+    count = len(items)
+    header = bytes([0x90 | count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return header + b"".join(items)
+
+
 #: One decoder a kind of record, made once.
 decode_batches = msgspec.msgpack.Decoder(list[Batch]).decode
 decode_outcomes = msgspec.msgpack.Decoder(list[Outcome]).decode

@@ -30,7 +30,7 @@ from pipeline.stages import dispatch, moderate, price, resolve, route, track, va
 from pipeline.stages import encode as encode_stage
 from pipeline.store.projector import run_projector
 from pipeline.streaming import app as faust_app
-from pipeline.streaming import client, topics
+from pipeline.streaming import client, pulse, topics
 from pipeline.streaming.stage import Runner, Source
 from pipeline.streaming.state import State
 from pipeline.streaming.topics import TopicNames
@@ -169,7 +169,7 @@ class _Worker:
         await topics.ensure(self._settings)
         producer = client.producer(self._settings.kafka, request_timeout_ms=_PRODUCE_TIMEOUT_MS)
         await producer.start()
-        tasks = [asyncio.create_task(self._gauges()), asyncio.create_task(self._ticks(producer))]
+        tasks = [asyncio.create_task(work) for work in (pulse.keep(), self._gauges(), self._ticks(producer))]
         store = asyncio.create_task(self._store()) if STORE in self._stages else None
         try:
             await asyncio.gather(*(self._start(name, producer) for name in self._stages if name != STORE))
@@ -190,7 +190,7 @@ class _Worker:
         if parts.table:
             kept = None if parts.keeps_forever else int(settings.storage.retention_days * 24 * 3600)
             state = State(app, partitions=settings.kafka.partitions, retention_seconds=kept)
-        runner = Runner(app, name, parts.sources, producer, self._names.dead_letters, state)
+        runner = Runner(app, name, parts.sources, producer, settings.kafka, self._names.dead_letters, state)
         await runner.start()
         self._runners.append(runner)
         log.info("stage.started", stage=name)

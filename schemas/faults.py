@@ -8,6 +8,7 @@ from schemas import errors, intake
 from schemas.errors import Error
 
 _MOST_NAMED = 10
+_MOST_CHARACTERS = 500
 
 
 def told(found: ValidationError, sent: Mapping[str, object]) -> Error:
@@ -25,7 +26,7 @@ def told(found: ValidationError, sent: Mapping[str, object]) -> Error:
     listed = [f"{field}: {text}" for field, text in named.items()]
     if len(listed) > _MOST_NAMED:
         listed[_MOST_NAMED:] = [f"and {len(listed) - _MOST_NAMED} more"]
-    return Error(errors.MALFORMED_REQUEST, "; ".join(listed))
+    return Error(errors.MALFORMED_REQUEST, "; ".join(listed)[:_MOST_CHARACTERS])
 
 
 def _field(location: tuple[int | str, ...], sent: Mapping[str, object]) -> str:

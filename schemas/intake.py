@@ -4,14 +4,17 @@ Unknown fields are refused with their names. One bad recipient never spoils the 
 here, and judged one by one in the validate stage.
 """
 
+import json
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, model_validator
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 #: Recipients a record may hold.
 MAX_RECIPIENTS = 10_000
+#: Bytes of `custom` as JSON: it comes back with every status of every recipient.
+MAX_CUSTOM_BYTES = 4_096
 #: Default and longest validity: 48 hours (HTTP contract).
 VALIDITY_SECONDS = 172_800
 #: Sender of a request that names none (HTTP contract).
@@ -61,6 +64,14 @@ class Request(_Public):
     options: Options = Field(default_factory=Options)
     callback: Callback | None = None
     custom: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("custom")
+    @classmethod
+    def _custom_is_small(cls, custom: dict[str, Any]) -> dict[str, Any]:
+        size = len(json.dumps(custom))
+        if size > MAX_CUSTOM_BYTES:
+            raise ValueError(f"{size} bytes of JSON, at most {MAX_CUSTOM_BYTES}")
+        return custom
 
     @model_validator(mode="before")
     @classmethod

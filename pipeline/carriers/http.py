@@ -45,6 +45,8 @@ PAUSE_SECONDS = (0.1, 3600.0)
 
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _SLOW_DOWN = (429, 503)
+#: The request timed out at the carrier, or the same key is still being worked on: its outcome is yet to be told.
+_UNDER_WAY = {408, 409, 425}
 #: The server points elsewhere without having acted (RFC 9110 section 15.4); 302 and 303 may follow an action.
 _MOVED = (301, 307, 308)
 
@@ -173,7 +175,7 @@ class HttpCarrier:
         text = f"answered HTTP {status} {detail}".rstrip()
         if status in _MOVED:
             return NotSent(self._error(CARRIER_UNAVAILABLE, f"{text}; set its url to the new address"))
-        if 400 <= status < 500:
+        if 400 <= status < 500 and status not in _UNDER_WAY:
             return Refused(self._error(CARRIER_REJECTED, text, permanent=True))
         return Unknown(self._error(IN_DOUBT, text))
 

@@ -35,6 +35,7 @@ class _News(msgspec.Struct, rename="camel"):
     index: int
     detailed_state: str
     final: bool
+    carrier: str | None
 
 
 def register(app: typer.Typer) -> None:
@@ -66,6 +67,7 @@ class _Demo:
     def __init__(self, rig: "Rig", recipients: int, console: Console) -> None:
         self._rig, self._recipients, self._console = rig, recipients, console
         self._states = bytearray(recipients)  # the latest state of each message, by place
+        self._taken = bytearray(recipients)
         self._accepted = self._submitted = self._final = 0
         self._run = f"demo-{int(time.time())}"
 
@@ -113,7 +115,10 @@ class _Demo:
         place = int(news.request_id.rpartition("-")[2]) * _PER_REQUEST + news.index
         state = Detailed[news.detailed_state]
         self._accepted += state == Detailed.ACCEPTED
-        self._submitted += state == Detailed.SUBMITTED
+        taken = news.carrier is not None or Detailed.SUBMITTED <= state < Detailed.REJECTED
+        if taken and state != Detailed.REJECTED and not self._taken[place]:
+            self._taken[place] = 1
+            self._submitted += 1
         if news.final and self._states[place] < Detailed.DELIVERED:
             self._final += 1
         self._states[place] = max(self._states[place], state)

@@ -24,6 +24,7 @@ from pipeline.ops import metrics
 from pipeline.records import Batch, Reference, Submitted, decode_batches, encode_one
 from pipeline.stages.common import count_in
 from pipeline.stages.route import retried, slice_of
+from pipeline.streaming import pulse
 from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.topics import LANES, PRIORITY, TopicNames
 from schemas import errors
@@ -36,15 +37,30 @@ log = structlog.get_logger()
 _WINDOW_SECONDS = 60.0
 _BACKOFF_SECONDS = (0.25, 5.0)  # first and longest pause between attempts at one submission
 
-OPEN, CLOSED = 0, 1
+OPEN, DECIDED, CLOSED = 0, 1, 2
+
+
+class _Verdict(msgspec.Struct, array_like=True):
+    """What becomes of one message: its state, the carrier's id or the error; or another try at routing."""
+
+    state: int = 0
+    reference: str = ""
+    error: Error | None = None
+    again: bool = False
+    elsewhere: bool = False
 
 
 class Attempt(msgspec.Struct, array_like=True):
-    """The journal's entry for one batch and attempt: which record made it, and whether its outcome is durable."""
+    """The journal's entry for one batch and attempt: which record made it, and how far it is.
+
+    OPEN: the carrier may be called. DECIDED: `verdicts` (in column order) are durable and are only told again.
+    CLOSED: they are told.
+    """
 
     topic: str
     offset: int
     state: int = OPEN
+    verdicts: list[_Verdict] = []
 
 
 class Line:
@@ -73,16 +89,6 @@ class _Message:
     outbound: base.Outbound
 
 
-class _Verdict(msgspec.Struct):
-    """What becomes of one message: its state, the carrier's id or the error; or another try at routing."""
-
-    state: int = 0
-    reference: str = ""
-    error: Error | None = None
-    again: bool = False
-    elsewhere: bool = False
-
-
 def sources(settings: Settings, lines: list[Line]) -> list[Source]:
     """The stage's agents: one a carrier and lane, so that a slow carrier holds only its own queue."""
     names = TopicNames(settings.kafka.topic_prefix)
@@ -100,8 +106,7 @@ def sources(settings: Settings, lines: list[Line]) -> list[Source]:
 
 def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Decide:
     def decide(record: Record, step: Step) -> None:
-        fresh: list[Batch] = []
-        doubtful: list[Batch] = []
+        attempted: list[tuple[Batch, Attempt | None]] = []
         for batch in decode_batches(record.value):
             key = _journal_key(batch)
             entry = step.view.get(key, Attempt)
@@ -111,24 +116,21 @@ def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Deci
                 metrics.REPEATS.labels("dispatch").inc()
                 continue
             count_in("dispatch", lane, len(batch))
-            if entry is not None and not line.config.idempotent:
-                doubtful.append(batch)
-            else:
-                fresh.append(batch)
-            step.view.put_first(key, Attempt(record.topic, record.offset))
+            attempted.append((batch, entry))
+            if entry is None:
+                step.view.put_first(key, Attempt(record.topic, record.offset))
             step.view.put(key, Attempt(record.topic, record.offset, CLOSED))
 
         async def act(step: Step) -> None:
-            verdicts = await _submit_all(line, record, fresh, lane)
+            verdicts = await _submit_all(line, record, attempted, lane)
             report = _Report(settings, names, line.name, lane, step)
-            for batch in fresh:
-                report.add(batch, verdicts[id(batch)])
-            for batch in doubtful:
-                doubt = _Verdict(Detailed.IN_DOUBT, error=_doubt(line.name, "the worker stopped during the call"))
-                report.add(batch, [doubt] * len(batch))
+            for batch, _ in attempted:
+                found = verdicts[id(batch)]
+                step.view.put_first(_journal_key(batch), Attempt(record.topic, record.offset, DECIDED, found))
+                report.add(batch, found)
             report.close()
 
-        if fresh or doubtful:
+        if attempted:
             step.act(act)
 
     return decide
@@ -138,62 +140,98 @@ def _journal_key(batch: Batch) -> bytes:
     return b"d" + batch.id + batch.attempt.to_bytes(2, "big") + batch.index[0].to_bytes(3, "big")
 
 
-async def _submit_all(line: Line, record: Record, batches: list[Batch], lane: str) -> dict[int, list[_Verdict]]:
+async def _submit_all(
+    line: Line, record: Record, attempted: list[tuple[Batch, Attempt | None]], lane: str
+) -> dict[int, list[_Verdict]]:
     """Every message of a record to the carrier, `batch` messages a call; the verdicts by batch, in column order.
 
-    Calls are cut from the record, which a replay reads again as it was: so a repeated call repeats its key.
+    Calls are cut from the whole record, which a replay reads again as it was: so a repeated call repeats its key and
+    its messages. What a crashed attempt may have sent (`entry` OPEN) is called again only where the carrier
+    recognises the repeat.
     """
-    verdicts = {id(batch): [_Verdict() for _ in batch.index] for batch in batches}
-    now = time.time()
-    messages = []
-    for message in _messages(batches, now):
-        if message.outbound.validity_seconds <= 0:
-            expired = Error(errors.EXPIRED, "the message's validity ended before a carrier took it")
-            verdicts[id(message.batch)][message.position] = _Verdict(Detailed.EXPIRED, error=expired)
-        else:
-            messages.append(message)
+    verdicts: dict[int, list[_Verdict]] = {}
+    doubtful: set[int] = set()
+    messages: list[_Message] = []
+    for batch, entry in attempted:
+        verdicts[id(batch)] = list(entry.verdicts) if entry and entry.state == DECIDED else [_Verdict()] * len(batch)
+        if entry is not None and entry.state == OPEN:
+            doubtful.add(id(batch))
+            if not line.config.idempotent:
+                doubt = _Verdict(Detailed.IN_DOUBT, error=_doubt(line.name, "the worker stopped during the call"))
+                verdicts[id(batch)] = [doubt] * len(batch)
+        messages += _messages(batch, time.time())
     deadline = time.monotonic() + _WINDOW_SECONDS
 
-    async def call(start: int) -> None:
-        chunk = messages[start : start + line.config.batch]
+    async def call(chunk: list[_Message]) -> None:
         key = f"{record.topic}-{record.partition}-{record.offset}-{chunk[0].outbound.reference}"
-        async with line.connection(lane):
-            found = await _submit(line, chunk, key, lane == PRIORITY, deadline)
-        for message, verdict in zip(chunk, found, strict=True):
-            verdicts[id(message.batch)][message.position] = verdict
+        in_doubt = any(id(message.batch) in doubtful for message in chunk)
+        due = [m for m in chunk if not verdicts[id(m.batch)][m.position].state and not _routed(verdicts, m)]
+        if not in_doubt:
+            for message in due:
+                if message.outbound.validity_seconds <= 0:
+                    expired = Error(errors.EXPIRED, "the message's validity ended before a carrier took it")
+                    verdicts[id(message.batch)][message.position] = _Verdict(Detailed.EXPIRED, error=expired)
+            due = [m for m in due if m.outbound.validity_seconds > 0]
+        if due:
+            async with line.connection(lane):
+                found = await _submit(line, due, key, lane == PRIORITY, deadline, in_doubt)
+            for message, verdict in zip(due, found, strict=True):
+                verdicts[id(message.batch)][message.position] = verdict
 
-    await asyncio.gather(*(call(start) for start in range(0, len(messages), line.config.batch)))
+    size = line.config.batch
+    await asyncio.gather(*(call(messages[start : start + size]) for start in range(0, len(messages), size)))
     return verdicts
 
 
-def _messages(batches: list[Batch], now: float) -> Iterator[_Message]:
-    for batch in batches:
-        left = int(batch.received_at / 1000 + batch.validity_seconds - now)
-        for position, index in enumerate(batch.index):
-            content = batch.content_of(position)
-            yield _Message(
-                batch,
-                position,
-                base.Outbound(
-                    reference=ids.message_id(batch.id, index),
-                    sender=batch.sender,
-                    number=batch.numbers[position],
-                    text=content.text,
-                    encoding=content.encoding,
-                    parts=content.count,
-                    validity_seconds=left,
-                ),
-            )
+def _routed(verdicts: dict[int, list[_Verdict]], message: _Message) -> bool:
+    verdict = verdicts[id(message.batch)][message.position]
+    return verdict.again or verdict.elsewhere
 
 
-async def _submit(line: Line, chunk: list[_Message], key: str, priority: bool, deadline: float) -> list[_Verdict]:
-    """One submission, repeated as far as that is safe and sensible; the verdict of each message."""
+def _messages(batch: Batch, now: float) -> Iterator[_Message]:
+    left = int(batch.received_at / 1000 + batch.validity_seconds - now)
+    for position, index in enumerate(batch.index):
+        content = batch.content_of(position)
+        yield _Message(
+            batch,
+            position,
+            base.Outbound(
+                reference=ids.message_id(batch.id, index),
+                sender=batch.sender,
+                number=batch.numbers[position],
+                text=content.text,
+                encoding=content.encoding,
+                parts=content.count,
+                validity_seconds=left,
+            ),
+        )
+
+
+async def _submit(
+    line: Line, chunk: list[_Message], key: str, priority: bool, deadline: float, doubtful: bool
+) -> list[_Verdict]:
+    """One submission, repeated as far as that is safe and sensible; the verdict of each message.
+
+    `doubtful`: an earlier call under this key may have been taken. From then on only an answer settles it: a refused
+    connection or request says nothing of the call before.
+    """
     outbound = [message.outbound for message in chunk]
     parts = sum(message.parts for message in outbound)
     impatient = time.monotonic() + line.config.patience
     pause, longest = _BACKOFF_SECONDS
+    error = Error(errors.CARRIER_UNAVAILABLE, f"{line.name} was never free to take it", permanent=False)
+
+    def give_up(otherwise: _Verdict) -> list[_Verdict]:
+        doubt = _Verdict(Detailed.IN_DOUBT, error=_doubt(line.name, error.message))
+        return [doubt if doubtful else otherwise] * len(chunk)
+
     while True:
-        await line.throughput.take(parts, priority)
+        try:
+            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
+                await line.throughput.take(parts, priority)
+        except TimeoutError:
+            return give_up(_Verdict(again=True))
+        pulse.check()
         started = time.perf_counter()
         outcome = await line.carrier.submit(outbound, key)
         metrics.DISPATCH_SECONDS.labels(line.name).observe(time.perf_counter() - started)
@@ -202,19 +240,19 @@ async def _submit(line: Line, chunk: list[_Message], key: str, priority: bool, d
             case base.Answered(results):
                 return [_verdict(line, result) for result in results]
             case base.Refused(error):
-                return [_Verdict(Detailed.REJECTED, error=error)] * len(chunk)
+                return give_up(_Verdict(Detailed.REJECTED, error=error))
             case base.SlowDown(seconds):
                 line.throughput.slow_down(seconds)
                 if time.monotonic() + seconds > deadline:
-                    return [_Verdict(again=True)] * len(chunk)
+                    return give_up(_Verdict(again=True))
                 continue
             case base.NotSent(error):
                 if time.monotonic() + pause > impatient:
-                    return [_Verdict(elsewhere=True, error=error)] * len(chunk)
+                    return give_up(_Verdict(elsewhere=True, error=error))
             case base.Unknown(error):
+                doubtful = True
                 if not line.config.idempotent or time.monotonic() + pause > impatient:
-                    doubt = _Verdict(Detailed.IN_DOUBT, error=_doubt(line.name, error.message))
-                    return [doubt] * len(chunk)
+                    return give_up(_Verdict())
         log.warning("carrier.retry", carrier=line.name, key=key, messages=len(chunk), error=error.message, pause=pause)
         await asyncio.sleep(pause)
         pause = min(pause * 2, longest)

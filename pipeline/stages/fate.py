@@ -89,10 +89,11 @@ def move(batch: Batch, progress: Progress, change: Change) -> bool:
 
 
 def _was_taken(state: int, by_receipt: bool) -> bool:
-    """Whether a message that leaves our hands in `state` was taken by the carrier, and so is paid for."""
-    if state < TERMINAL or state == Detailed.DELIVERED:
-        return True
-    return by_receipt and state < Detailed.FAILED
+    """Whether a message that leaves our hands in `state` was taken by the carrier, and so is paid for.
+
+    Whatever a receipt speaks of was taken; so it makes no difference whether the receipt or the answer comes first.
+    """
+    return by_receipt or state < TERMINAL
 
 
 def receipt_change(position: int, status: str, code: str | None, at: int) -> Change | None:

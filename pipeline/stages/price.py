@@ -18,6 +18,7 @@ import time
 
 import msgspec
 import orjson
+import structlog
 
 from pipeline import ids
 from pipeline.billing import Account, PriceList, affordable, format_amount, format_price
@@ -30,12 +31,15 @@ from pipeline.records import (
     decode_batches,
     decode_credits,
     decode_settlements,
+    encode,
 )
 from pipeline.stages.common import count_in, count_out, split
 from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.topics import LANES, TopicNames
 from schemas import errors
 from schemas.errors import Error
+
+log = structlog.get_logger()
 
 
 class Ledger(msgspec.Struct, array_like=True):
@@ -52,6 +56,7 @@ class Decision(msgspec.Struct, array_like=True):
 
     topic: str
     offset: int
+    request: bytes
     paid: int
     reserved: int
     captured: int = 0
@@ -137,11 +142,12 @@ class Bank:
 
     def __init__(self, settings: Settings, names: TopicNames) -> None:
         self._balances = names.balances
+        self._dead_letters = names.dead_letters
         self._currency = settings.billing.currency
 
     def open(self, record: Record, step: Step) -> "Book":
         """The accounts as one record meets them."""
-        return Book(record, step, self._balances, self._currency)
+        return Book(record, step, self._balances, self._dead_letters, self._currency)
 
     def credit(self, record: Record, step: Step) -> None:
         """Count top-ups in, each reference once."""
@@ -169,8 +175,11 @@ class Bank:
             decision = decisions.get(key) or step.view.get(key, Decision)
             if decision is None:
                 raise RuntimeError(f"settlement of batch {settlement.batch.hex()} that was never paid for")
-            captured = max(settlement.captured - decision.captured, 0)
-            released = max(settlement.released - decision.released, 0)
+            left = decision.reserved - decision.captured - decision.released
+            captured = min(max(settlement.captured - decision.captured, 0), left)
+            released = min(max(settlement.released - decision.released, 0), left - captured)
+            if settlement.captured + settlement.released > decision.reserved:
+                log.error("settlement.exceeds", batch=settlement.batch.hex(), account=settlement.account)
             ledger, counted = book.ledger(settlement.account)
             if not counted and (captured or released):
                 money = ledger.money.capture(captured).release(released)
@@ -186,9 +195,9 @@ class Bank:
 class Book:
     """The accounts as one source record meets them; `close` writes what changed, stamped with the record's offset."""
 
-    def __init__(self, record: Record, step: Step, balances: str, currency: str) -> None:
+    def __init__(self, record: Record, step: Step, balances: str, dead_letters: str, currency: str) -> None:
         self._record, self._step = record, step
-        self._balances, self._currency = balances, currency
+        self._balances, self._dead_letters, self._currency = balances, dead_letters, currency
         self._open: dict[str, tuple[Ledger, bool]] = {}
         self._changed: set[str] = set()
 
@@ -217,8 +226,12 @@ class Book:
         if decision is None:
             paid = affordable(ledger.money.available, costs, [minimum * count for count in counts])
             reserve = 0 if batch.dry_run else sum(costs[:paid])
-            decision = Decision(self._record.topic, self._record.offset, paid, reserve)
+            decision = Decision(self._record.topic, self._record.offset, batch.request, paid, reserve)
             self._step.view.put_first(key, decision)
+        elif decision.request != batch.request:
+            raise Unreadable(
+                f"batch id {batch.id.hex()} belongs to another request: send it again with a new requestId"
+            )
         elif (decision.topic, decision.offset) != (self._record.topic, self._record.offset):
             metrics.REPEATS.labels("price").inc()  # the record that brought it first answers for it
             return None, None
@@ -236,6 +249,16 @@ class Book:
             permanent=False,
         )
         return split("price", batch, dict.fromkeys(range(decision.paid, len(batch)), error))
+
+    def _collision(self, batch: Batch) -> None:
+        """Another request of the same second has the same 40 bits of hash. Its messages have these ids, so no status
+        can be told of this one: it goes to the dead letters, to be sent again under another requestId."""
+        reason = f"batch id {batch.id.hex()} belongs to another request; send {batch.request_id!r} again under a new id"
+        log.error("batch.collision", batch=batch.id.hex(), account=batch.account, request=batch.request_id)
+        metrics.DEAD_LETTERS.labels("price").inc()
+        headers = [("reason", reason.encode()), ("stage", b"price"), ("topic", self._record.topic.encode())]
+        headers += [("partition", str(self._record.partition).encode()), ("offset", str(self._record.offset).encode())]
+        self._step.outbox.record(self._dead_letters, self._record.partition, encode([batch]), headers=headers)
 
     def close(self, *, first: bool = False) -> None:
         """Write every account opened: behind the decisions so far, or (`first`) where it stands."""

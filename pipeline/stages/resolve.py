@@ -21,6 +21,10 @@ from pipeline.streaming.topics import TopicNames
 _decode = msgspec.msgpack.Decoder(Reference | ReceiptBatch).decode
 
 
+#: Different receipts kept for one id that no carrier's answer has named yet.
+_ORPHANS_KEPT = 16
+
+
 class Orphans(msgspec.Struct, array_like=True):
     """Receipts that came before the carrier's answer, and when (Unix ms)."""
 
@@ -76,5 +80,6 @@ def _look_up(found: ReceiptBatch, step: Step) -> list[tuple[bytes, Receipt, int]
             continue
         metrics.RECEIPTS_UNMATCHED.labels(found.carrier).inc()
         orphans = step.view.get(b"o" + key, Orphans) or Orphans()
-        step.view.put(b"o" + key, Orphans([*orphans.receipts, receipt], found.received_at_ms))
+        if receipt not in orphans.receipts and len(orphans.receipts) < _ORPHANS_KEPT:
+            step.view.put(b"o" + key, Orphans([*orphans.receipts, receipt], found.received_at_ms))
     return resolved

@@ -13,6 +13,7 @@ News of one batch may come in any order and twice: states move forward only, so 
 
 import time
 from collections import Counter, OrderedDict
+from itertools import islice
 
 import msgspec
 import structlog
@@ -36,6 +37,11 @@ _EARLY = frozenset({"validate", "encode", "moderate", "price"})
 #: Decoded batches kept, so that each receipt does not decode its batch again.
 _BATCHES_KEPT = 256
 _NONE = 255
+#: Batches given up on at one tick; after a long stop the rest waits for the next ticks.
+_DUE_A_TICK = 200
+#: News parked for a batch, or kept of a message's text, at most.
+_PARKED_RECEIPTS = 5_000
+_TEXT_CHARACTERS = 5_000
 
 
 class Parked(msgspec.Struct, array_like=True):
@@ -84,7 +90,7 @@ class Tracker:
             batch = self._batch(step, batch_id)
             if batch is None:
                 parked = self._parked(step, batch_id)
-                parked.receipts.extend(rows)
+                parked.receipts = list(dict.fromkeys([*parked.receipts, *rows]))[:_PARKED_RECEIPTS]
                 step.view.put(b"k" + batch_id, parked)
                 metrics.RECEIPTS_UNMATCHED.labels(found.carrier).inc(len(rows))
             else:
@@ -94,7 +100,8 @@ class Tracker:
     def ticks(self, record: Record, step: Step) -> None:
         """Give up on messages whose validity and grace are over."""
         tick = decode_ticks(record.value)[-1]
-        for key in list(step.view.keys(b"t", b"t" + tick.at.to_bytes(8, "big"))):
+        due = step.view.keys(b"t", b"t" + tick.at.to_bytes(8, "big"))
+        for key in list(islice(due, _DUE_A_TICK)):
             step.view.delete(key)
             batch = self._batch(step, key[9:])
             if batch is None:
@@ -223,7 +230,7 @@ class Tracker:
     ) -> None:
         key, value, headers = told
         if text is not None:
-            headers.append((TEXT_HEADER, text.encode("utf-8", "replace")))
+            headers.append((TEXT_HEADER, text[:_TEXT_CHARACTERS].encode("utf-8", "replace")))
         partition = ids.partition_of(batch.id, self._partitions)
         step.outbox.record(self._names.status, partition, value, key=key, headers=headers)
 

@@ -28,6 +28,9 @@ SLICE = 500
 #: Characters of field values a batch, so that personalised batches stay small too.
 _FIELD_CHARACTERS = 200_000
 
+#: Of what a refused request holds, this many characters of a field are told back, once a recipient.
+_SHOWN = 128
+
 _NOWHERE = Destination("", "", "")
 
 
@@ -98,7 +101,7 @@ def batches(data: dict[str, Any], record: Record, error: Error | None) -> Iterat
     if request_id is not None:
         request = ids.request_hash(data["account"], request_id)
     else:
-        request = ids.record_hash(record.topic, record.partition, record.offset)
+        request = ids.record_hash(record.topic, record.partition, record.offset, record.timestamp_ms)
     fingerprint = blake2b(orjson.dumps(data, option=orjson.OPT_SORT_KEYS), digest_size=8).digest()
     options = data.get("options") if error is None else None
     options = options if isinstance(options, dict) else {}
@@ -111,19 +114,19 @@ def batches(data: dict[str, Any], record: Record, error: Error | None) -> Iterat
             request=request,
             slice=number,
             fingerprint=fingerprint,
-            account=data["account"],
-            request_id=request_id,
-            sender=str(data.get("sender") or intake.DEFAULT_SENDER),
+            account=data["account"][:_SHOWN],
+            request_id=request_id[:_SHOWN] if request_id else None,
+            sender=str(data.get("sender") or intake.DEFAULT_SENDER)[:_SHOWN],
             message=str(data.get("message") or "") if error is None else "",
             dry_run=bool(options.get("dryRun", False)),
             fail_on_multiple=bool(options.get("failOnMultipleMessages", False)),
             transliterate=bool(options.get("transliterate", False)),
             validity_seconds=int(options.get("validitySeconds", intake.VALIDITY_SECONDS)),
             received_at=record.timestamp_ms,
-            custom=orjson.dumps(data.get("custom") or {}),
+            custom=orjson.dumps(data.get("custom") or {}) if error is None else b"{}",
             callback=orjson.dumps(callback) if callback and error is None else None,
             index=list(range(start, start + len(numbers))),
-            numbers=numbers,
+            numbers=[number[:_SHOWN] for number in numbers],
             where=where,
             destinations=destinations or [_NOWHERE],
             fields=fields,
@@ -152,10 +155,11 @@ def _slices(recipients: list[Any]) -> Iterator[tuple[int, list[str], list[dict[s
             values = {str(k): str(v) for k, v in given.items()} if isinstance(given, dict) else {}
         else:
             number = str(recipient)
-        used += sum(map(len, values.values()))
+        size = sum(map(len, values)) + sum(map(len, values.values()))
+        used += size
         if len(numbers) == SLICE or (numbers and used > _FIELD_CHARACTERS):
             yield start, numbers, fields if any(fields) else None
-            start, used, numbers, fields = place, sum(map(len, values.values())), [], []
+            start, used, numbers, fields = place, size, [], []
         numbers.append(number)
         fields.append(values)
     if numbers:

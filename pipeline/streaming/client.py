@@ -10,6 +10,8 @@ from pipeline.config import Kafka
 
 #: Largest record any of our topics takes: a slice of personalised recipients stays far below, dead letters fit too.
 MAX_RECORD_BYTES = 8 * 1024 * 1024
+#: A dead letter is the record untouched, and headers that say why.
+MAX_DEAD_LETTER_BYTES = MAX_RECORD_BYTES + 256 * 1024
 
 
 def options(kafka: Kafka) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def producer(kafka: Kafka, **more: Any) -> AIOKafkaProducer:
         "linger_ms": 2,
         "compression_type": "zstd",  # five times lz4's speed here: aiokafka asks lz4 for its slowest level
         "max_batch_size": 512 * 1024,
-        "max_request_size": MAX_RECORD_BYTES,
+        "max_request_size": MAX_DEAD_LETTER_BYTES,
         "request_timeout_ms": 30_000,
     }
     return AIOKafkaProducer(**options(kafka), **(settings | more))

@@ -4,7 +4,7 @@ When a table's recovery ends, Faust seeks to the committed offsets while a fetch
 brings is then thrown away with the streams' queues, and later commits pass the hole. Here a seek first stops the flow
 and waits for the fetch in flight, and partitions without a commit go to their beginning (aiokafka leaves them where
 they are). `Positions` is the guard beside it: source topics are neither compacted nor transactional, so offsets are
-contiguous and a hole can be seen.
+contiguous and a hole can be seen (where a producer of requests uses transactions, their markers explain it).
 """
 
 import asyncio
@@ -98,5 +98,9 @@ class Positions:
         expected = self._next.get(tp, self._consumer.starts.get(tp))
         if expected is not None and offset > expected:
             return expected
-        self._next[tp] = max(offset + 1, expected or 0)
+        self.accept(tp, offset)
         return None
+
+    def accept(self, tp: TP, offset: int) -> None:
+        """Go on behind `offset`."""
+        self._next[tp] = max(offset + 1, self._next.get(tp, 0))

@@ -1,18 +1,44 @@
 """What a window sends: collected while deciding, produced at once, acknowledged by the broker before going on."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
 from pipeline import records
+from pipeline.streaming import pulse
 
 Headers = list[tuple[str, bytes]]
 Row = tuple[bytes | None, bytes | None, Headers, int | None]  # key, value, headers, timestamp in ms
 
-#: Recipients that may share one internal record; a batch is never cut, so a record holds at most this plus a batch.
+#: Recipients and bytes that may share one internal record; an item is never cut, so a larger one travels alone.
 PACK_WEIGHT = 500
+PACK_BYTES = 256 * 1024
+
+#: Senders to one topic and partition take turns: aiokafka lets a second batch wait with a clock that runs too fast.
+_turns: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
+
+
+class _Pack:
+    """Items that will be one record."""
+
+    def __init__(self) -> None:
+        self._items: list[bytes] = []
+        self._weight = self._bytes = 0
+
+    def has_room(self, weight: int, size: int) -> bool:
+        return self._weight + weight <= PACK_WEIGHT and self._bytes + size <= PACK_BYTES
+
+    def add(self, item: bytes, weight: int) -> None:
+        self._items.append(item)
+        self._weight += weight
+        self._bytes += len(item)
+
+    def value(self) -> bytes:
+        """The record: a msgpack list of the items."""
+        return records.join(self._items)
 
 
 class Outbox:
@@ -23,21 +49,17 @@ class Outbox:
     """
 
     def __init__(self) -> None:
-        self._packs: dict[tuple[str, int], list[list[Any]]] = {}
-        self._weights: dict[tuple[str, int], int] = {}
+        self._packs: dict[tuple[str, int], list[_Pack]] = {}
         self._records: dict[tuple[str, int], list[Row]] = {}
         self._latest: dict[tuple[str, int, bytes], bytes] = {}
 
     def pack(self, topic: str, partition: int, item: Any, weight: int = 1) -> None:
         """Add an item to a shared record. `weight`: its recipients."""
-        place = (topic, partition)
-        packs = self._packs.setdefault(place, [])
-        used = self._weights.get(place, 0)
-        if not packs or used + weight > PACK_WEIGHT:
-            packs.append([])
-            used = 0
-        packs[-1].append(item)
-        self._weights[place] = used + weight
+        packs = self._packs.setdefault((topic, partition), [])
+        encoded = records.encode_one(item)
+        if not packs or not packs[-1].has_room(weight, len(encoded)):
+            packs.append(_Pack())
+        packs[-1].add(encoded, weight)
 
     def record(
         self,
@@ -59,10 +81,10 @@ class Outbox:
     async def flush(self, producer: AIOKafkaProducer) -> None:
         """Produce everything and return once the broker has it all. Raises what the producer raises."""
         for place, packs in self._packs.items():
-            self._records.setdefault(place, []).extend((None, records.encode(pack), [], None) for pack in packs)
+            self._records.setdefault(place, []).extend((None, pack.value(), [], None) for pack in packs)
         for (topic, partition, key), value in self._latest.items():
             self.record(topic, partition, value, key=key)
-        self._packs, self._weights, self._latest = {}, {}, {}
+        self._packs, self._latest = {}, {}
         waiting, self._records = self._records, {}
         await asyncio.gather(*(send(producer, place, rows) for place, rows in waiting.items()))
 
@@ -77,15 +99,17 @@ async def send(
     Filling a batch by hand costs a tenth of a call of `send` a record, which counts where each message has its own.
     """
     topic, partition = place
-    builder = producer.create_batch()
-    futures = []
-    for key, value, headers, timestamp in rows:
-        if builder.append(key=key, value=value, timestamp=timestamp, headers=headers) is None:
-            futures.append(await producer.send_batch(builder, topic, partition=partition))
-            builder = producer.create_batch()
-            builder.append(key=key, value=value, timestamp=timestamp, headers=headers)
-    last: int = builder.record_count()
-    futures.append(await producer.send_batch(builder, topic, partition=partition))
+    async with _turns[place]:
+        pulse.check()
+        builder = producer.create_batch()
+        futures = []
+        for key, value, headers, timestamp in rows:
+            if builder.append(key=key, value=value, timestamp=timestamp, headers=headers) is None:
+                futures.append(await producer.send_batch(builder, topic, partition=partition))
+                builder = producer.create_batch()
+                builder.append(key=key, value=value, timestamp=timestamp, headers=headers)
+        last: int = builder.record_count()
+        futures.append(await producer.send_batch(builder, topic, partition=partition))
     acknowledged = await asyncio.gather(*futures)
     offset: int = acknowledged[-1].offset
     return offset + last - 1

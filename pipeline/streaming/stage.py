@@ -5,7 +5,7 @@ here, once, for every stage. For a window (the records that came while the last 
 
     1. decode, and decide record by record: reads of the table, writes and outputs are only collected;
     2. write what must be decided for good before anyone sees it, await the changelog (`put_first`);
-    3. act: what leaves this system (only dispatch does), with its outputs and writes;
+    3. act: what leaves this system (only dispatch does); what it learned is written like 2, before anyone is told;
     4. produce the outputs, await the broker;
     5. write the state, await the changelog (`put`);
     6. acknowledge the records, in order.
@@ -26,18 +26,18 @@ from typing import Any
 
 import faust
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 
+from pipeline.config import Kafka
 from pipeline.ops import metrics
+from pipeline.streaming import client, pulse
 from pipeline.streaming.consumer import Positions
 from pipeline.streaming.outbox import Outbox
 from pipeline.streaming.state import State, View
 from pipeline.streaming.topics import PRIORITY
 
 log = structlog.get_logger()
-
-#: Exit code of a process that found its own work unsafe to continue; the supervisor starts it again.
-EXIT_UNSAFE = 70
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Record:
     timestamp_ms: int
     key: bytes | None
     value: bytes
+
+
+#: No record's fault: the broker or the disk. They end the process, and the records come again.
+_ENDING = (KafkaError, OSError, MemoryError)
 
 
 class Unreadable(Exception):
@@ -151,12 +155,14 @@ class Runner:
         name: str,
         sources: list[Source],
         producer: AIOKafkaProducer,
+        kafka: Kafka,
         dead_letters: str,
         state: State | None,
     ) -> None:
         self.app = app
         self.name = name
         self._producer = producer
+        self._kafka = kafka
         self._dead_letters = dead_letters
         self.state = state
         self._lock = asyncio.Lock()
@@ -182,9 +188,21 @@ class Runner:
 
     async def start(self) -> None:
         self._bind()
+        self._tasks.append(asyncio.create_task(self._watch()))
         await self.app.start()
         for inbox in self._inboxes:
             self._tasks.append(asyncio.create_task(self._work(inbox), name=f"{self.name}:{inbox.source.topic}"))
+
+    async def _watch(self) -> None:
+        """A crashed service of Faust leaves a process that keeps its partitions and reads nothing: end it."""
+        app = self.app
+        while True:
+            await asyncio.sleep(1.0)
+            for service in (app, app.consumer, app.consumer._thread, app.tables, app.tables.recovery, app._fetcher):
+                if service.crashed and not app.should_stop:
+                    reason = repr(service.crash_reason)
+                    log.critical("stage.crashed", stage=self.name, service=type(service).__name__, error=reason)
+                    os._exit(pulse.EXIT_UNSAFE)
 
     def _bind(self) -> None:
         """Bind every service of the app to this loop, now. Each would do so when first asked for its loop, and where
@@ -220,14 +238,14 @@ class Runner:
                 if not inbox.source.priority:
                     await _courtesy.breathe()
                 async with self._turn(inbox.source):
-                    await self._window(inbox, self._current(events, positions))
+                    await self._window(inbox, await self._current(events, positions))
                 if inbox.source.goes_first:
                     _courtesy.end(len(events))
         except asyncio.CancelledError:
             raise
         except BaseException:
             log.critical("stage.unsafe", stage=self.name, source=inbox.source.topic, error=traceback.format_exc())
-            os._exit(EXIT_UNSAFE)
+            os._exit(pulse.EXIT_UNSAFE)
 
     @contextlib.asynccontextmanager
     async def _turn(self, source: Source) -> AsyncIterator[None]:
@@ -237,7 +255,7 @@ class Runner:
         else:
             yield
 
-    def _current(self, events: list[Any], positions: Positions) -> list[Any]:
+    async def _current(self, events: list[Any], positions: Positions) -> list[Any]:
         """The events of this assignment; older ones come again to whoever owns their partition now."""
         generation = self.app.consumer_generation_id
         current = [event for event in events if event.message.generation_id == generation]
@@ -245,8 +263,19 @@ class Runner:
             message = event.message
             expected = positions.hole_before(message.tp, message.offset, generation)
             if expected is not None:
-                raise RuntimeError(f"{message.tp}: offset {message.offset} came where {expected} was due")
+                await self._explain_hole(message, expected)
+                positions.accept(message.tp, message.offset)
         return current
+
+    async def _explain_hole(self, message: Any, expected: int) -> None:
+        """A transaction's marker takes an offset and is no record. Anything else that is missing is a lost record."""
+        async with client.consumer(self._kafka, isolation_level="read_committed") as reader:
+            partition = TopicPartition(message.topic, message.partition)
+            reader.assign([partition])
+            reader.seek(partition, expected)
+            found = await asyncio.wait_for(reader.getone(partition), timeout=30)
+        if found.offset != message.offset:
+            raise RuntimeError(f"{message.tp}: offset {message.offset} came where {found.offset} was due")
 
     async def _window(self, inbox: "_Inbox", events: list[Any]) -> None:
         started = time.perf_counter()
@@ -267,6 +296,8 @@ class Runner:
         for partition, rows in by_partition.items():
             try:
                 steps.append(await self._decide(inbox.source, partition, rows))
+            except _ENDING:
+                raise
             except Exception:
                 await self._one_by_one(inbox.source, partition, rows)
         await self._carry_out(steps)
@@ -291,6 +322,8 @@ class Runner:
         for row in rows:
             try:
                 step = await self._decide(source, partition, [row])
+            except _ENDING:
+                raise
             except Exception:
                 step = self._dead_letter(partition, row, traceback.format_exc())
             await self._carry_out([step])
@@ -298,7 +331,9 @@ class Runner:
     async def _carry_out(self, steps: list[Step]) -> None:
         """Steps 2 to 5 of the order above."""
         await asyncio.gather(*(self._write(step.view.partition, step.view.take_first()) for step in steps))
+        pulse.check()
         await asyncio.gather(*(action(step) for step in steps for action in step.acts))
+        await asyncio.gather(*(self._write(step.view.partition, step.view.take_first()) for step in steps))
         for step in steps:
             await step.outbox.flush(self._producer)
         await asyncio.gather(*(self._write(step.view.partition, step.view.take_later()) for step in steps))

@@ -74,6 +74,10 @@ class State:
         return found
 
 
+class StoreError(OSError):
+    """The local store cannot be read: the process cannot go on, no record is at fault."""
+
+
 class View:
     """Reads through to the store, keeps writes until the window is flushed. Values are bytes or msgspec structs.
 
@@ -85,6 +89,7 @@ class View:
         self.partition = partition
         self._later: dict[bytes, Any] = {}
         self._first: dict[bytes, Any] = {}
+        self._taken: set[bytes] = set()
 
     def get(self, key: bytes, kind: type[T]) -> T | None:
         """The value of a key as `kind` (bytes or a struct), this window's own writes included."""
@@ -92,7 +97,10 @@ class View:
             if key in written:
                 value: T | None = written[key]
                 return value
-        raw = self._store.get(key)
+        try:
+            raw = self._store.get(key)
+        except Exception as error:  # rocksdict raises nothing narrower
+            raise StoreError(f"partition {self.partition}: {error}") from error
         if raw is None or kind is bytes:
             return raw  # type: ignore[no-any-return]
         decoder = _decoders.get(kind)
@@ -108,6 +116,7 @@ class View:
         if last:
             self._first.pop(key, None)
         self._first[key] = value
+        self._taken.discard(key)
 
     def delete(self, key: bytes) -> None:
         self._later[key] = None
@@ -124,8 +133,10 @@ class View:
             yield key
 
     def take_first(self) -> dict[bytes, bytes | None]:
-        """The writes that go before the outputs, encoded."""
-        return _encoded(self._first)
+        """The writes that go before the outputs, encoded; those since the last call."""
+        writes = _encoded({key: self._first[key] for key in self._first if key not in self._taken})
+        self._taken.update(writes)
+        return writes
 
     def take_later(self) -> dict[bytes, bytes | None]:
         """The writes that go after the outputs, encoded."""

@@ -94,6 +94,7 @@ def catalogue(settings: Settings) -> list[Topic]:
     days = str(int(settings.storage.retention_days * _DAY_MS))
     flow = {"retention.ms": days, "max.message.bytes": str(client.MAX_RECORD_BYTES)}
     long = flow | {"retention.ms": str(7 * _DAY_MS)}
+    dead = long | {"max.message.bytes": str(client.MAX_DEAD_LETTER_BYTES)}
     latest = {"cleanup.policy": "compact", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
     state = latest | {"cleanup.policy": "compact,delete", "retention.ms": days, "segment.bytes": str(64 * 1024 * 1024)}
     found = []
@@ -117,7 +118,7 @@ def catalogue(settings: Settings) -> list[Topic]:
             names.dead_letters,
             "records no stage could read, untouched, with the reason in headers",
             n,
-            long,
+            dead,
             public=True,
         ),
         Topic(names.receipts, "carriers' receipts, by batch", n, flow),
