@@ -229,9 +229,8 @@ class Book:
             decision = Decision(self._record.topic, self._record.offset, batch.request, paid, reserve)
             self._step.view.put_first(key, decision)
         elif decision.request != batch.request:
-            raise Unreadable(
-                f"batch id {batch.id.hex()} belongs to another request: send it again with a new requestId"
-            )
+            self._collision(batch)
+            return None, None
         elif (decision.topic, decision.offset) != (self._record.topic, self._record.offset):
             metrics.REPEATS.labels("price").inc()  # the record that brought it first answers for it
             return None, None
