@@ -4,10 +4,10 @@ Unknown fields are refused with their names. One bad recipient never spoils the 
 here, and judged one by one in the validate stage.
 """
 
-import json
 from datetime import datetime
 from typing import Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
@@ -68,7 +68,10 @@ class Request(_Public):
     @field_validator("custom")
     @classmethod
     def _custom_is_small(cls, custom: dict[str, Any]) -> dict[str, Any]:
-        size = len(json.dumps(custom))
+        try:
+            size = len(orjson.dumps(custom))
+        except TypeError:
+            raise ValueError("is nested too deeply") from None
         if size > MAX_CUSTOM_BYTES:
             raise ValueError(f"{size} bytes of JSON, at most {MAX_CUSTOM_BYTES}")
         return custom

@@ -21,11 +21,11 @@ from schemas.errors import Error
 
 
 class Seen(msgspec.Struct, array_like=True):
-    """A request as first seen: what it said, the seconds of its ids, and which slices went on (a bit each)."""
+    """A request as first seen: what it said, the seconds of its ids, and which record brought each slice."""
 
     fingerprint: bytes
     seconds: bytes
-    slices: bytes = b""
+    slices: dict[int, tuple[str, int]] = {}
 
 
 def sources(settings: Settings) -> list[Source]:
@@ -40,7 +40,7 @@ def _agent(settings: Settings, names: TopicNames, lane: str) -> Decide:
     def decide(record: Record, step: Step) -> None:
         for batch in decode_batches(record.value):
             count_in("encode", lane, len(batch))
-            first = recognise(batch, step.view)
+            first = recognise(batch, record, step.view)
             if first is None:
                 metrics.REPEATS.labels("encode").inc()
                 continue
@@ -56,8 +56,12 @@ def _agent(settings: Settings, names: TopicNames, lane: str) -> Decide:
     return decide
 
 
-def recognise(batch: Batch, view: View) -> Batch | None:
-    """The batch under its true id, noted as seen; None where it is a repeat."""
+def recognise(batch: Batch, record: Record, view: View) -> Batch | None:
+    """The batch under its true id, noted as seen; None where another record brought it.
+
+    Noted before it goes on: were it the other way round, a repeat in the other lane could slip in between a crash and
+    the replay, under other ids. So a replay of the same record passes again, and the next stage recognises it.
+    """
     key = b"r" + batch.request
     seen = view.get(key, Seen)
     if seen is not None and seen.fingerprint != batch.fingerprint:
@@ -72,12 +76,10 @@ def recognise(batch: Batch, view: View) -> Batch | None:
         seen = view.get(key, Seen)
     if seen is None:
         seen = Seen(batch.fingerprint, batch.id[:4])
-    done = int.from_bytes(seen.slices, "big")
-    if done >> batch.slice & 1:
+    origin = record.topic, record.offset
+    if seen.slices.setdefault(batch.slice, origin) != origin:
         return None
-    done |= 1 << batch.slice
-    slices = done.to_bytes((done.bit_length() + 7) // 8, "big")
-    view.put(key, Seen(seen.fingerprint, seen.seconds, slices))
+    view.put_first(key, seen)
     batch.id = seen.seconds + batch.id[4:]
     return batch
 

@@ -22,14 +22,31 @@ from schemas.status import CLOUDEVENT_SOURCE, CLOUDEVENT_TYPE, StatusError, Stat
 RECEIPT_GRACE_SECONDS = 60
 
 
+def sequence_of(state: int) -> int:
+    """The place of a state on the way, as status records tell it.
+
+    Taken from the state and not counted: after a crash a message may be told again in another order, and a reader who
+    drops what is not newer must still see its end.
+    """
+    return next(place for limit, place in _SEQUENCE if state <= limit)
+
+
+_SEQUENCE = (
+    (Detailed.QUEUED, 1),
+    (Detailed.SUBMITTED, 2),
+    (Detailed.BUFFERED, 3),
+    (Detailed.ENROUTE, 4),
+    (max(Detailed), 5),
+)
+
+
 class Progress(msgspec.Struct, array_like=True):
-    """How far a batch's messages are: state, sequence and parts delivered by recipient; settled micro-units; when due.
+    """How far a batch's messages are: state and parts delivered by recipient; settled micro-units; when due.
 
     `due`: Unix seconds after which messages without a final state have none coming.
     """
 
     state: bytearray
-    sequence: bytearray
     delivered: bytearray
     due: int
     captured: int = 0
@@ -56,9 +73,8 @@ class Change(msgspec.Struct):
 
 def begin(batch: Batch) -> Progress:
     """An accepted batch, before anything was told of it."""
-    zeros = bytes(len(batch))
     due = batch.received_at // 1000 + batch.validity_seconds + RECEIPT_GRACE_SECONDS
-    return Progress(bytearray(zeros), bytearray(zeros), bytearray(zeros), due)
+    return Progress(bytearray(len(batch)), bytearray(len(batch)), due)
 
 
 def position_of(batch: Batch, index: int) -> int | None:
@@ -76,7 +92,6 @@ def move(batch: Batch, progress: Progress, change: Change) -> bool:
     if old >= TERMINAL or new <= old:
         return False
     progress.state[change.position] = new
-    progress.sequence[change.position] += 1
     if new == Detailed.DELIVERED:
         progress.delivered[change.position] = batch.content_of(change.position).count
     if old < Detailed.SUBMITTED and new >= Detailed.SUBMITTED and not batch.dry_run:
@@ -93,7 +108,7 @@ def _was_taken(state: int, by_receipt: bool) -> bool:
 
     Whatever a receipt speaks of was taken; so it makes no difference whether the receipt or the answer comes first.
     """
-    return by_receipt or state < TERMINAL
+    return by_receipt or state < TERMINAL or state == Detailed.DELIVERED
 
 
 def receipt_change(position: int, status: str, code: str | None, at: int) -> Change | None:
@@ -117,6 +132,7 @@ def no_receipt(position: int, at: int) -> Change:
     )
 
 
+_sequences = {state: sequence_of(state) for state in Detailed}
 _json = msgspec.json.Encoder().encode
 #: A batch has few distinct prices and moments, and a record for each of its messages tells them.
 _money = lru_cache(maxsize=4096)(format_price)
@@ -133,9 +149,9 @@ class Teller:
         self,
         position: int,
         state: int,
-        sequence: int,
         at: int,
         *,
+        sequence: int | None = None,
         error: Error | None = None,
         delivered: int = 0,
         carrier: str | None = None,
@@ -144,6 +160,7 @@ class Teller:
         """Key, value and headers of the status record (CloudEvents 1.0, Kafka binding, binary mode)."""
         batch = self._batch
         detailed = Detailed(state)
+        sequence = sequence or _sequences[detailed]
         content = batch.content_of(position) if batch.contents else None
         destination = batch.destinations[batch.where[position]]
         count = content.count if content else 0

@@ -59,6 +59,7 @@ class Decision(msgspec.Struct, array_like=True):
     request: bytes
     paid: int
     reserved: int
+    prices: list[int]
     captured: int = 0
     released: int = 0
 
@@ -219,26 +220,30 @@ class Book:
             counts = [batch.contents[place].count for place in batch.content]
         else:
             counts = [batch.contents[0].count] * len(batch)
-        costs = [batch.prices[place] * count for place, count in zip(batch.where, counts, strict=True)]
         ledger, counted = self.ledger(batch.account)
         key = b"d" + batch.id
         decision = self._step.view.get(key, Decision)
-        if decision is None:
-            paid = affordable(ledger.money.available, costs, [minimum * count for count in counts])
-            reserve = 0 if batch.dry_run else sum(costs[:paid])
-            decision = Decision(self._record.topic, self._record.offset, batch.request, paid, reserve)
-            self._step.view.put_first(key, decision)
-        elif decision.request != batch.request:
+        if decision is not None and decision.request != batch.request:
             self._collision(batch)
             return None, None
-        elif (decision.topic, decision.offset) != (self._record.topic, self._record.offset):
+        if decision is not None and (decision.topic, decision.offset) != (self._record.topic, self._record.offset):
             metrics.REPEATS.labels("price").inc()  # the record that brought it first answers for it
             return None, None
-        if decision.reserved and not counted:
-            money = ledger.money.reserve(decision.reserved)
+        if decision is not None and counted and len(decision.prices) == len(batch.prices):
+            batch.prices = decision.prices  # a replay tells what was decided, whatever the price list says today
+        costs = [batch.prices[place] * count for place, count in zip(batch.where, counts, strict=True)]
+        if decision is None or not counted:  # nobody has been told of a decision whose account was not written
+            paid = affordable(ledger.money.available, costs, [minimum * count for count in counts])
+            reserve = 0 if batch.dry_run else sum(costs[:paid])
+            decision = Decision(
+                self._record.topic, self._record.offset, batch.request, paid, reserve, list(batch.prices)
+            )
+            self._step.view.put_first(key, decision)
+            money = ledger.money.reserve(reserve)
             if isinstance(money, Error):
-                raise RuntimeError(f"account {batch.account}: a decided reserve does not fit: {money.message}")
-            self.change(batch.account, msgspec.structs.replace(ledger, money=money))
+                raise RuntimeError(f"account {batch.account}: affordable promised what does not fit: {money.message}")
+            if reserve:
+                self.change(batch.account, msgspec.structs.replace(ledger, money=money))
         if decision.paid == len(batch):
             return batch, None
         error = Error(

@@ -155,7 +155,7 @@ class Tracker:
         step.view.put(key, b"1")
         teller = fate.Teller(batch)
         for position, which in enumerate(rejected.which):
-            self._tell(step, batch, teller.tell(position, rejected.state, 1, now, error=rejected.errors[which]),
+            self._tell(step, batch, teller.tell(position, rejected.state, now, sequence=1, error=rejected.errors[which]),
                        teller.text(position))  # fmt: skip
         metrics.TRANSITIONS.labels(Detailed(rejected.state).name).inc(len(batch))
 
@@ -204,13 +204,13 @@ class Tracker:
             position = change.position
             which = sent.which[position] if sent else _NONE
             told = teller.tell(
-                position, change.state, progress.sequence[position], change.at,
+                position, change.state, change.at,
                 error=change.error,
                 delivered=progress.delivered[position],
                 carrier=sent.carriers[which] if sent and which != _NONE else None,
                 reference=sent.references[position] if sent else None,
             )  # fmt: skip
-            self._tell(step, batch, told, teller.text(position) if progress.sequence[position] == 1 else None)
+            self._tell(step, batch, told, teller.text(position) if change.state == Detailed.ACCEPTED else None)
             if change.state >= TERMINAL:
                 metrics.FINAL_LATENCY.observe((change.at - batch.received_at) / 1000)
         for state, count in moved.items():

@@ -102,7 +102,7 @@ def batches(data: dict[str, Any], record: Record, error: Error | None) -> Iterat
         request = ids.request_hash(data["account"], request_id)
     else:
         request = ids.record_hash(record.topic, record.partition, record.offset, record.timestamp_ms)
-    fingerprint = blake2b(orjson.dumps(data, option=orjson.OPT_SORT_KEYS), digest_size=8).digest()
+    fingerprint = blake2b(_canonical(data, record.value), digest_size=8).digest()
     options = data.get("options") if error is None else None
     options = options if isinstance(options, dict) else {}
     callback = data.get("callback")
@@ -133,6 +133,14 @@ def batches(data: dict[str, Any], record: Record, error: Error | None) -> Iterat
             error=error,
             errors=wrong,
         )
+
+
+def _canonical(data: dict[str, Any], value: bytes) -> bytes:
+    """The request's content, however it was written (as written, where it is nested too deeply to be written again)."""
+    try:
+        return orjson.dumps(data, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return value
 
 
 def _numbers_of(data: dict[str, Any]) -> list[Any]:

@@ -78,15 +78,18 @@ class Outbox:
         """A record of a compacted topic: only the window's last value of a key is sent."""
         self._latest[topic, partition, key] = value
 
-    async def flush(self, producer: AIOKafkaProducer) -> None:
-        """Produce everything and return once the broker has it all. Raises what the producer raises."""
+    def drain(self) -> dict[tuple[str, int], list[Row]]:
+        """Everything collected, as the rows of each topic and partition; nothing is left."""
         for place, packs in self._packs.items():
             self._records.setdefault(place, []).extend((None, pack.value(), [], None) for pack in packs)
         for (topic, partition, key), value in self._latest.items():
             self.record(topic, partition, value, key=key)
-        self._packs, self._latest = {}, {}
-        waiting, self._records = self._records, {}
-        await asyncio.gather(*(send(producer, place, rows) for place, rows in waiting.items()))
+        waiting, self._records, self._packs, self._latest = self._records, {}, {}, {}
+        return waiting
+
+    async def flush(self, producer: AIOKafkaProducer) -> None:
+        """Produce everything and return once the broker has it all. Raises what the producer raises."""
+        await asyncio.gather(*(send(producer, place, rows) for place, rows in self.drain().items()))
 
 
 async def send(
