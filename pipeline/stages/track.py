@@ -155,8 +155,8 @@ class Tracker:
         step.view.put(key, b"1")
         teller = fate.Teller(batch)
         for position, which in enumerate(rejected.which):
-            self._tell(step, batch, teller.tell(position, rejected.state, now, sequence=1, error=rejected.errors[which]),
-                       teller.text(position))  # fmt: skip
+            told = teller.tell(position, rejected.state, now, sequence=1, error=rejected.errors[which])
+            self._tell(step, batch, told, teller.text(position))
         metrics.TRANSITIONS.labels(Detailed(rejected.state).name).inc(len(batch))
 
     def _outcome_changes(self, step: Step, batch: Batch, outcome: Submitted | Rejected, now: int) -> list[Change]:
