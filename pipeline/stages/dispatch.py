@@ -107,15 +107,18 @@ def sources(settings: Settings, lines: list[Line]) -> list[Source]:
 def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Decide:
     def decide(record: Record, step: Step) -> None:
         attempted: list[tuple[Batch, Attempt | None]] = []
+        here: set[bytes] = set()
         for batch in decode_batches(record.value):
             key = _journal_key(batch)
             entry = step.view.get(key, Attempt)
-            if entry is not None and (
-                entry.state == CLOSED or (entry.topic, entry.offset) != (record.topic, record.offset)
+            if key in here or (
+                entry is not None
+                and (entry.state == CLOSED or (entry.topic, entry.offset) != (record.topic, record.offset))
             ):
                 metrics.REPEATS.labels("dispatch").inc()
                 continue
             count_in("dispatch", lane, len(batch))
+            here.add(key)
             attempted.append((batch, entry))
             if entry is None:
                 step.view.put_first(key, Attempt(record.topic, record.offset))

@@ -38,9 +38,10 @@ def _agent(settings: Settings, names: TopicNames, lane: str) -> Decide:
     partitions = settings.kafka.partitions
 
     def decide(record: Record, step: Step) -> None:
+        here: set[tuple[bytes, int]] = set()
         for batch in decode_batches(record.value):
             count_in("encode", lane, len(batch))
-            first = recognise(batch, record, step.view)
+            first = recognise(batch, record, step.view, here)
             if first is None:
                 metrics.REPEATS.labels("encode").inc()
                 continue
@@ -56,8 +57,8 @@ def _agent(settings: Settings, names: TopicNames, lane: str) -> Decide:
     return decide
 
 
-def recognise(batch: Batch, record: Record, view: View) -> Batch | None:
-    """The batch under its true id, noted as seen; None where another record brought it.
+def recognise(batch: Batch, record: Record, view: View, here: set[tuple[bytes, int]]) -> Batch | None:
+    """The batch under its true id, noted as seen; None where another record brought it, or this one (`here`) before.
 
     Noted before it goes on: were it the other way round, a repeat in the other lane could slip in between a crash and
     the replay, under other ids. So a replay of the same record passes again, and the next stage recognises it.
@@ -77,8 +78,9 @@ def recognise(batch: Batch, record: Record, view: View) -> Batch | None:
     if seen is None:
         seen = Seen(batch.fingerprint, batch.id[:4])
     origin = record.topic, record.offset
-    if seen.slices.setdefault(batch.slice, origin) != origin:
+    if seen.slices.setdefault(batch.slice, origin) != origin or (key, batch.slice) in here:
         return None
+    here.add((key, batch.slice))
     view.put_first(key, seen)
     batch.id = seen.seconds + batch.id[4:]
     return batch

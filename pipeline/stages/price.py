@@ -201,6 +201,7 @@ class Book:
         self._balances, self._dead_letters, self._currency = balances, dead_letters, currency
         self._open: dict[str, tuple[Ledger, bool]] = {}
         self._changed: set[str] = set()
+        self._paid: set[bytes] = set()
 
     def ledger(self, account: str) -> tuple[Ledger, bool]:
         """The account, and whether this record is counted in it already (a replay)."""
@@ -226,9 +227,11 @@ class Book:
         if decision is not None and decision.request != batch.request:
             self._collision(batch)
             return None, None
-        if decision is not None and (decision.topic, decision.offset) != (self._record.topic, self._record.offset):
+        origin = self._record.topic, self._record.offset
+        if batch.id in self._paid or (decision is not None and (decision.topic, decision.offset) != origin):
             metrics.REPEATS.labels("price").inc()  # the record that brought it first answers for it
             return None, None
+        self._paid.add(batch.id)
         if decision is not None and counted and len(decision.prices) == len(batch.prices):
             batch.prices = decision.prices  # a replay tells what was decided, whatever the price list says today
         costs = [batch.prices[place] * count for place, count in zip(batch.where, counts, strict=True)]
