@@ -29,6 +29,21 @@ def told(found: ValidationError, sent: Mapping[str, object]) -> Error:
     return Error(errors.MALFORMED_REQUEST, "; ".join(listed)[:_MOST_CHARACTERS])
 
 
+def by_recipient(found: ValidationError, sent: Mapping[str, object]) -> dict[int, Error] | None:
+    """The error of each recipient that is wrong, by its place; None where more than single recipients are wrong."""
+    named: dict[int, dict[str, str]] = {}
+    for fault in found.errors(include_url=False, include_input=False, include_context=False):
+        location = fault["loc"]
+        if "recipients" not in sent or location[:1] != ("recipients",) or len(location) < 2:
+            return None
+        text = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]
+        named.setdefault(int(location[1]), {}).setdefault(_field(location, sent), text)
+    return {
+        place: Error(errors.MALFORMED_REQUEST, "; ".join(map(": ".join, fields.items()))[:_MOST_CHARACTERS])
+        for place, fields in named.items()
+    }
+
+
 def _field(location: tuple[int | str, ...], sent: Mapping[str, object]) -> str:
     """A path such as `recipients.3.number`, without the branches of unions that pydantic names in it."""
     if location[:1] == ("recipients",) and "recipient" in sent:

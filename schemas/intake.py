@@ -5,10 +5,10 @@ here, and judged one by one in the validate stage.
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, model_validator
 from pydantic.alias_generators import to_camel
 
 #: Recipients a record may hold.
@@ -23,6 +23,19 @@ DEFAULT_SENDER = "Openapi"
 
 class _Public(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+
+
+def _small(custom: dict[str, Any]) -> dict[str, Any]:
+    try:
+        size = len(orjson.dumps(custom))
+    except TypeError:
+        raise ValueError("is nested too deeply") from None
+    if size > MAX_CUSTOM_BYTES:
+        raise ValueError(f"{size} bytes of JSON, at most {MAX_CUSTOM_BYTES}")
+    return custom
+
+
+Custom = Annotated[dict[str, Any], AfterValidator(_small)]
 
 
 class Recipient(_Public):
@@ -50,7 +63,7 @@ class Callback(_Public):
     url: HttpUrl = Field(strict=False)
     retry: int = Field(default=0, ge=0, le=5)
     headers: dict[str, str] = Field(default_factory=dict)
-    custom: dict[str, Any] = Field(default_factory=dict)
+    custom: Custom = Field(default_factory=dict)
 
 
 class Request(_Public):
@@ -63,18 +76,7 @@ class Request(_Public):
     message: str = Field(min_length=1)
     options: Options = Field(default_factory=Options)
     callback: Callback | None = None
-    custom: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("custom")
-    @classmethod
-    def _custom_is_small(cls, custom: dict[str, Any]) -> dict[str, Any]:
-        try:
-            size = len(orjson.dumps(custom))
-        except TypeError:
-            raise ValueError("is nested too deeply") from None
-        if size > MAX_CUSTOM_BYTES:
-            raise ValueError(f"{size} bytes of JSON, at most {MAX_CUSTOM_BYTES}")
-        return custom
+    custom: Custom = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

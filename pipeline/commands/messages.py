@@ -145,7 +145,7 @@ def _messages(request: dict[str, Any], topic: str, timestamp_ms: int) -> list[Se
 
     return [
         Sent(ids.message_id(batch.id, index), request["requestId"], index, number)
-        for batch in validate.batches(request, Record(topic, 0, 0, timestamp_ms, None, b""), None)
+        for batch in validate.batches(request, Record(topic, 0, 0, timestamp_ms, None, b""), None, {})
         for index, number in zip(batch.index, batch.numbers, strict=True)
     ]
 

@@ -86,6 +86,11 @@ def recognise(batch: Batch, record: Record, view: View, here: set[tuple[bytes, i
     return batch
 
 
+#: Characters a text may have before it is looked at closely: those of its parts, and what normalising and
+#: transliterating may yet take away.
+_CHARACTERS_PER_PART = 20 * 153
+
+
 def contents(batch: Batch, max_parts: int) -> tuple[Batch | None, Rejected | None]:
     """The recipients whose text can be sent, with it; and the rejection of the others (or None)."""
     if batch.error:
@@ -109,7 +114,8 @@ def contents(batch: Batch, max_parts: int) -> tuple[Batch | None, Rejected | Non
 
     which: list[int] | None = None
     if not template.fields:
-        common = place(batch.message)
+        text = template.render({}, max_parts * _CHARACTERS_PER_PART)
+        common = text if isinstance(text, Error) else place(text)
         if isinstance(common, Error):
             wrong |= {p: common for p in range(len(batch)) if p not in wrong}
     else:
@@ -117,7 +123,7 @@ def contents(batch: Batch, max_parts: int) -> tuple[Batch | None, Rejected | Non
         for position in range(len(batch)):
             if position in wrong:
                 continue
-            text = template.render(batch.fields[position] if batch.fields else {})
+            text = template.render(batch.fields[position] if batch.fields else {}, max_parts * _CHARACTERS_PER_PART)
             spot = text if isinstance(text, Error) else place(text)
             if isinstance(spot, Error):
                 wrong[position] = spot

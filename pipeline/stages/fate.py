@@ -60,6 +60,12 @@ class Sent(msgspec.Struct, array_like=True):
     which: bytearray
     references: list[str]
 
+    def place(self, carrier: str) -> int:
+        """The carrier's index, added where it is new."""
+        if carrier not in self.carriers:
+            self.carriers.append(carrier)
+        return self.carriers.index(carrier)
+
 
 class Change(msgspec.Struct):
     """One message's news: what to, why, when (Unix ms), and from whom."""

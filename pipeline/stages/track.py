@@ -44,11 +44,15 @@ _PARKED_RECEIPTS = 5_000
 _TEXT_CHARACTERS = 5_000
 
 
+#: A receipt: message index, status, code, received at, carrier, the carrier's id.
+_Row = tuple[int, str, str | None, int, str, str]
+
+
 class Parked(msgspec.Struct, array_like=True):
-    """News that came before the batch: outcomes and receipts (message index, status, code, received at)."""
+    """News that came before the batch: outcomes and receipts."""
 
     outcomes: list[Submitted | Rejected] = []
-    receipts: list[tuple[int, str, str | None, int]] = []
+    receipts: list[_Row] = []
 
 
 def sources(settings: Settings) -> list[Source]:
@@ -79,12 +83,12 @@ class Tracker:
     def receipts(self, record: Record, step: Step) -> None:
         """News from carriers: receipts with our reference, of any batches of this partition."""
         found = receipts.decode(record.value)
-        by_batch: dict[bytes, list[tuple[int, str, str | None, int]]] = {}
+        by_batch: dict[bytes, list[_Row]] = {}
         for receipt in found.receipts:
             known = ids.split(receipt.reference or "")
             metrics.RECEIPTS.labels(found.carrier, receipt.status[:16]).inc()
             if known:
-                row = (known[1], receipt.status, receipt.error, found.received_at_ms)
+                row = (known[1], receipt.status, receipt.error, found.received_at_ms, found.carrier, receipt.id)
                 by_batch.setdefault(known[0], []).append(row)
         for batch_id, rows in by_batch.items():
             batch = self._batch(step, batch_id)
@@ -94,7 +98,7 @@ class Tracker:
                 step.view.put(b"k" + batch_id, parked)
                 metrics.RECEIPTS_UNMATCHED.labels(found.carrier).inc(len(rows))
             else:
-                late = self._apply(step, batch, self._receipt_changes(batch, rows))
+                late = self._apply(step, batch, self._receipt_changes(step, batch, rows))
                 metrics.RECEIPTS_LATE.labels(found.carrier).inc(late)
 
     def ticks(self, record: Record, step: Step) -> None:
@@ -143,7 +147,7 @@ class Tracker:
             step.view.delete(b"k" + batch.id)
             for outcome in parked.outcomes:
                 self._apply(step, batch, self._outcome_changes(step, batch, outcome, now))
-            self._apply(step, batch, self._receipt_changes(batch, parked.receipts))
+            self._apply(step, batch, self._receipt_changes(step, batch, parked.receipts))
 
     def _rejected_early(self, rejected: Rejected, step: Step, now: int) -> None:
         """These recipients never became part of an accepted batch: their one and final record is told here."""
@@ -168,9 +172,7 @@ class Tracker:
                 if (position := fate.position_of(batch, index)) is not None
             ]
         sent = self._sent(step, batch)
-        carrier = sent.carriers.index(outcome.carrier) if outcome.carrier in sent.carriers else len(sent.carriers)
-        if carrier == len(sent.carriers):
-            sent.carriers.append(outcome.carrier)
+        carrier = sent.place(outcome.carrier)
         changes = []
         for index, state, reference in zip(outcome.index, outcome.states, outcome.references, strict=True):
             position = fate.position_of(batch, index)
@@ -181,13 +183,22 @@ class Tracker:
         step.view.put(b"s" + batch.id, sent)
         return changes
 
-    def _receipt_changes(self, batch: Batch, rows: list[tuple[int, str, str | None, int]]) -> list[Change]:
+    def _receipt_changes(self, step: Step, batch: Batch, rows: list[_Row]) -> list[Change]:
+        sent, learned = self._sent(step, batch), False
         changes = []
-        for index, status, code, at in rows:
+        for index, status, code, at, carrier, reference in rows:
             position = fate.position_of(batch, index)
-            change = fate.receipt_change(position, status, code, at) if position is not None else None
+            if position is None:
+                continue
+            if sent.which[position] == _NONE and reference:  # the receipt is here before the carrier's answer
+                learned = True
+                sent.which[position] = sent.place(carrier)
+                sent.references[position] = reference
+            change = fate.receipt_change(position, status, code, at)
             if change:
                 changes.append(change)
+        if learned:
+            step.view.put(b"s" + batch.id, sent)
         return changes
 
     def _apply(self, step: Step, batch: Batch, changes: list[Change]) -> int:

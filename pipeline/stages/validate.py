@@ -5,7 +5,7 @@ request so that all slices and every repeat of a request meet in one partition o
 travels on the batch: encode reports it once it knows that the request is no repeat.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -45,12 +45,12 @@ def sources(settings: Settings, accounts: AccountDirectory) -> list[Source]:
 
 def _agent(settings: Settings, names: TopicNames, accounts: AccountDirectory, lane: str) -> Decide:
     async def decide(record: Record, step: Step) -> None:
-        data, request = read(record.value, settings.limits.request_bytes)
+        data, request, wrong = read(record.value, settings.limits.request_bytes)
         if accounts.get(data["account"]) is None:
             await accounts.refresh()  # an account made a moment ago may not have arrived here yet
         known = accounts.get(data["account"])
         error = request if isinstance(request, Error) else check_request(request, known)
-        for batch in batches(data, record, error):
+        for batch in batches(data, record, error, wrong):
             count_in("validate", lane, len(batch))
             count_out("validate", lane, len(batch))
             partition = ids.partition_of(batch.request, settings.kafka.partitions)
@@ -60,8 +60,9 @@ def _agent(settings: Settings, names: TopicNames, accounts: AccountDirectory, la
     return decide
 
 
-def read(value: bytes, limit: int) -> tuple[dict[str, Any], intake.Request | Error]:
-    """The request as sent, and as the contract sees it (or what is wrong with it).
+def read(value: bytes, limit: int) -> tuple[dict[str, Any], intake.Request | Error, dict[int, Error]]:
+    """The request as sent, and as the contract sees it (or what is wrong with it), without its wrong recipients: the
+    error of each of these, by its place.
 
     Raises Unreadable where not even an account and recipients can be told, so that nobody could be answered.
     """
@@ -76,9 +77,13 @@ def read(value: bytes, limit: int) -> tuple[dict[str, Any], intake.Request | Err
     if not isinstance(data.get("account"), str) or not _numbers_of(data):
         raise Unreadable("a request names its account (a string) and at least one recipient")
     try:
-        return data, intake.Request.model_validate(data)
+        return data, intake.Request.model_validate(data), {}
     except ValidationError as error:
-        return data, faults.told(error, data)
+        wrong = faults.by_recipient(error, data)
+        if wrong is None:
+            return data, faults.told(error, data), {}
+    good = [recipient for place, recipient in enumerate(data["recipients"]) if place not in wrong]
+    return data, intake.Request.model_validate({**data, "recipients": good or [""]}), wrong
 
 
 def check_request(request: intake.Request, account: AccountRecord | None) -> Error | None:
@@ -95,7 +100,9 @@ def check_request(request: intake.Request, account: AccountRecord | None) -> Err
     return check_sender(request.sender or intake.DEFAULT_SENDER)
 
 
-def batches(data: dict[str, Any], record: Record, error: Error | None) -> Iterator[Batch]:
+def batches(
+    data: dict[str, Any], record: Record, error: Error | None, malformed: Mapping[int, Error]
+) -> Iterator[Batch]:
     """The request's batches, in order: deterministic ids, checked recipients, errors at their positions."""
     request_id = data.get("requestId") if isinstance(data.get("requestId"), str) else None
     if request_id is not None:
@@ -108,7 +115,10 @@ def batches(data: dict[str, Any], record: Record, error: Error | None) -> Iterat
     callback = data.get("callback")
     seen: set[str] = set()
     for number, (start, numbers, fields) in enumerate(_slices(_numbers_of(data))):
-        where, destinations, wrong = _check_numbers(numbers, seen) if error is None else ([0] * len(numbers), [], {})
+        known = {place - start: malformed[place] for place in range(start, start + len(numbers)) if place in malformed}
+        where, destinations, wrong = (
+            _check_numbers(numbers, seen, known) if error is None else ([0] * len(numbers), [], {})
+        )
         yield Batch(
             id=ids.batch_id(request, number, record.timestamp_ms),
             request=request,
@@ -174,13 +184,15 @@ def _slices(recipients: list[Any]) -> Iterator[tuple[int, list[str], list[dict[s
         yield start, numbers, fields if any(fields) else None
 
 
-def _check_numbers(numbers: list[str], seen: set[str]) -> tuple[list[int], list[Destination], dict[int, Error]]:
+def _check_numbers(
+    numbers: list[str], seen: set[str], malformed: Mapping[int, Error]
+) -> tuple[list[int], list[Destination], dict[int, Error]]:
     """Each number's destination by position, and what is wrong where. `seen`: the request's numbers so far."""
     where: list[int] = []
     places: dict[tuple[str, str, str], int] = {("", "", ""): 0}
     wrong: dict[int, Error] = {}
     for position, number in enumerate(numbers):
-        found = classify(number)
+        found = malformed.get(position) or classify(number)
         if isinstance(found, Error):
             wrong[position] = found
             where.append(0)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from schemas.errors import MISSING_FIELD, Error
+from schemas.errors import MISSING_FIELD, TOO_MANY_PARTS, Error
 
 _PLACEHOLDER = re.compile(r"\{\{([A-Za-z0-9_.-]{1,64})(?:\|([^{}]*))?\}\}")
 
@@ -34,10 +34,11 @@ class Template:
             end = found.end()
         return cls([*segments, text[end:]], slots)
 
-    def render(self, fields: Mapping[str, str]) -> str | Error:
+    def render(self, fields: Mapping[str, str], longest: int | None = None) -> str | Error:
         """The text for one recipient. Values are put in as they are, braces included; an empty value counts as given.
 
-        Error 3007 names the field that neither `fields` nor a default gives.
+        Errors: 3007 names the field that neither `fields` nor a default gives; 3005 more than `longest` characters,
+        counted before they are joined.
         """
         segments = self._segments.copy()
         for place, field, default in self._slots:
@@ -45,4 +46,6 @@ class Template:
             if value is None:
                 return Error(MISSING_FIELD, f'field "{field}" is missing and the template gives no default for it')
             segments[place] = value
+        if longest is not None and (length := sum(map(len, segments))) > longest:
+            return Error(TOO_MANY_PARTS, f"the text would have {length} characters, far too many parts: shorten it")
         return "".join(segments)

@@ -109,7 +109,7 @@ def in_an_hour() -> str:
         (response("429 Too Many Requests", b"", "Retry-After: -4"), 1, 1),
         (response("429 Too Many Requests", b"", "Retry-After: 0"), 0.1, 0.1),
         (response("429 Too Many Requests", b"", "Retry-After: 99999999999"), 3600, 3600),
-        (response("503 Service Unavailable", b"", f"Retry-After: {in_an_hour()}"), 1700, 1800),
+        (response("503 Service Unavailable", b"", f"Retry-After: {in_an_hour()}"), 900, 1800),
         (response("503 Service Unavailable", b"", "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT"), 0.1, 0.1),
         (b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 50\r\nRetry-After: 3\r\n\r\ncut", 3, 3),
     ],

@@ -40,7 +40,7 @@ def test_deeply_nested_request_is_told(plain: System, field: str, levels: int) -
     deep: dict[str, Any] = {}
     for _ in range(levels):
         deep = {"deep": deep}
-    given = {"url": "https://example.com/", "custom": deep} if field == "callback" else deep
+    given: Any = {"url": "https://example.com/", "custom": deep} if field == "callback" else deep
     (told,) = plain.told([GOOD], **{field: given})
     assert told["state"] == "DELIVERED" or told["error"]["code"] == 3001
 
