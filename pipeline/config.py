@@ -68,6 +68,15 @@ class Billing(_Section):
     minimum: str = "1.00"
 
 
+class DeadLetters(_Section):
+    """A stage that makes dead letters of more than `share` of its last 1,000 records of a topic, and of `least` at
+    least, reads no more of it.
+    """
+
+    share: float = Field(default=0.5, ge=0, le=1)
+    least: int = Field(default=500, ge=1, le=1000)
+
+
 class Limits(_Section):
     """What one record and one message may be at most."""
 
@@ -149,6 +158,7 @@ class Settings(BaseSettings):
     moderation: Moderation = Moderation()
     billing: Billing = Billing()
     limits: Limits = Limits()
+    dead_letters: DeadLetters = DeadLetters()
     metrics: Metrics = Metrics()
     carriers: dict[str, Carrier] = {}
     routes: list[Route] = []

@@ -31,7 +31,8 @@ from pipeline.stages import encode as encode_stage
 from pipeline.store.projector import run_projector
 from pipeline.streaming import app as faust_app
 from pipeline.streaming import client, pulse, topics
-from pipeline.streaming.stage import Runner, Source
+from pipeline.streaming.runner import Runner
+from pipeline.streaming.stage import Source
 from pipeline.streaming.state import State
 from pipeline.streaming.topics import TopicNames
 from schemas.errors import Error
@@ -189,8 +190,8 @@ class _Worker:
         state = None
         if parts.table:
             kept = None if parts.keeps_forever else int(settings.storage.retention_days * 24 * 3600)
-            state = State(app, partitions=settings.kafka.partitions, retention_seconds=kept)
-        runner = Runner(app, name, parts.sources, producer, settings.kafka, self._names.dead_letters, state)
+            state = State(app, name, partitions=settings.kafka.partitions, retention_seconds=kept)
+        runner = Runner(app, name, parts.sources, producer, settings, self._names.dead_letters, state)
         await runner.start()
         self._runners.append(runner)
         log.info("stage.started", stage=name)
@@ -234,6 +235,9 @@ class _Worker:
         while True:
             self._ready = self._look()
             for runner in self._runners:
+                if runner.ready:
+                    for topic, records in runner.lag().items():
+                        metrics.LAG.labels(runner.name, topic).set(records)
                 if runner.state and runner.ready:
                     metrics.TABLE_KEYS.labels(runner.name).set(runner.state.size())
                     self._parts[runner.name].owned(runner.state.owned())

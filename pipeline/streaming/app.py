@@ -17,6 +17,10 @@ from pipeline.streaming.consumer import Consumer
 #: A dead member's partitions are free after this; a restarted worker of the same instance has them back at once.
 SESSION_TIMEOUT_SECONDS = 10.0
 
+#: A member that is finishing its windows is waited for so long in a rebalance: longer than a window's calls to a
+#: carrier may take once it drains (stages/dispatch.py), or others would take over work that is still being done.
+REBALANCE_SECONDS = 120.0
+
 #: A partition's share of one fetch. One fetch at a time brings all partitions of a broker, so a large share of bulk
 #: makes the priority lane wait for it. A larger record still comes, alone.
 _FETCH_BYTES = 256 * 1024
@@ -51,6 +55,7 @@ def create(settings: Settings, stage: str, instance: str | None, *, poll: int = 
         consumer_max_fetch_size=_FETCH_BYTES,
         broker_session_timeout=SESSION_TIMEOUT_SECONDS,
         broker_heartbeat_interval=2.0,
+        broker_rebalance_timeout=REBALANCE_SECONDS,
         broker_commit_interval=1.0,
         broker_request_timeout=60.0,
         broker_max_poll_interval=300.0,

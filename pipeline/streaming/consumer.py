@@ -5,9 +5,13 @@ brings is then thrown away with the streams' queues, and later commits pass the 
 and waits for the fetch in flight, and partitions without a commit go to their beginning (aiokafka leaves them where
 they are). `Positions` is the guard beside it: source topics are neither compacted nor transactional, so offsets are
 contiguous and a hole can be seen (where a producer of requests uses transactions, their markers explain it).
+
+Before partitions are given up Faust waits until every record that began its way is acknowledged. Here it begins with
+`draining`: what no window works on yet is dropped, so that it waits for the windows under way only.
 """
 
 import asyncio
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import structlog
@@ -29,6 +33,30 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         self._landed.set()
         self._fetcher_task: asyncio.Task[Any] | None = None
         self.starts: dict[TP, int] = {}
+        #: Set while partitions are given up: from a rebalance's beginning to the new assignment, and at the stop.
+        self.draining = asyncio.Event()
+        self.on_drain: Callable[[], None] = lambda: None
+
+    def drain(self) -> None:
+        """Begin to give up the partitions."""
+        self.draining.set()
+        self.on_drain()
+
+    def give_back(self, events: Iterable[Any]) -> None:
+        """These are not worked on: nobody need wait for them to be acknowledged, and they come again."""
+        for event in events:
+            self._unacked_messages.discard(event.message)
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """A rebalance begins."""
+        self.drain()
+        await super().on_partitions_revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """A rebalance is over (unless this process is about to stop)."""
+        if not self.app.should_stop:
+            self.draining.clear()
+        await super().on_partitions_assigned(assigned, generation_id)
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         """The thread, with its method queue made now: left to the first who asks, this thread and the new one may
@@ -100,6 +128,10 @@ class Positions:
             return expected
         self.accept(tp, offset)
         return None
+
+    def next(self, tp: TP, default: int) -> int:
+        """The offset that comes next; `default` where that is not known yet."""
+        return self._next.get(tp, self._consumer.starts.get(tp, default))
 
     def accept(self, tp: TP, offset: int) -> None:
         """Go on behind `offset`."""

@@ -14,7 +14,7 @@ import rocksdict
 from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
-from pipeline.streaming import outbox
+from pipeline.streaming import failpoint, outbox
 
 T = TypeVar("T")
 
@@ -34,7 +34,8 @@ _ROCKSDB = {
 class State:
     """The table of one stage in one process: all partitions it owns."""
 
-    def __init__(self, app: faust.App, *, partitions: int, retention_seconds: int | None) -> None:
+    def __init__(self, app: faust.App, stage: str, *, partitions: int, retention_seconds: int | None) -> None:
+        self._stage = stage
         options = dict(_ROCKSDB) if retention_seconds is None else _ROCKSDB | {"ttl": retention_seconds}
         self._table = app.Table("state", key_type=bytes, value_type=bytes, partitions=partitions, options=options)
 
@@ -49,6 +50,7 @@ class State:
         topic = self._table.changelog_topic_name
         rows: list[outbox.Row] = [(key, value, [], None) for key, value in writes.items()]
         offset = await outbox.send(producer, (topic, partition), rows)
+        failpoint.reach(f"{self._stage}.logged")
         store = self._table.data
         batch = rocksdict.WriteBatch(raw_mode=True)
         for key, value in writes.items():

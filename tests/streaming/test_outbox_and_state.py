@@ -90,7 +90,7 @@ def test_the_changelog_has_a_write_before_the_store_has_it(ready: Settings):
 
     async def work(producer: AIOKafkaProducer) -> tuple[dict[int, bytes], int | None]:
         app = faust_app.create(ready, "encode", "test")
-        state = State(app, partitions=ready.kafka.partitions, retention_seconds=None)
+        state = State(app, "price", partitions=ready.kafka.partitions, retention_seconds=None)
         await state.write(producer, 2, {b"a": b"1", b"b": b"2"})
         await state.write(producer, 2, {b"a": None, b"c": b"3"})
         await state.write(producer, 2, {})
