@@ -78,10 +78,11 @@ class DeadLetters(_Section):
 
 
 class Limits(_Section):
-    """What one record and one message may be at most."""
+    """What one record and one message may be at most; how long a receipt is waited for after a message's validity."""
 
     request_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
     parts: int = Field(default=10, ge=1, le=255)
+    receipt_grace_seconds: int = Field(default=60, ge=1)
 
 
 class Metrics(_Section):

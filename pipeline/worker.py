@@ -28,6 +28,7 @@ from pipeline.ops import metrics, observe
 from pipeline.records import Tick, encode
 from pipeline.stages import dispatch, moderate, price, resolve, route, track, validate
 from pipeline.stages import encode as encode_stage
+from pipeline.stages.submission import Line
 from pipeline.store.projector import run_projector
 from pipeline.streaming import app as faust_app
 from pipeline.streaming import client, pulse, topics
@@ -84,7 +85,7 @@ async def _dispatch(settings: Settings) -> _Parts:
         log.warning(
             "carrier.passed_over", carrier=name, reason="SMPP is not offered yet; its routes use the next carrier"
         )
-    lines = [dispatch.Line(name, config, HttpCarrier(name, config)) for name, config in settings.http_carriers.items()]
+    lines = [Line(name, config, HttpCarrier(name, config)) for name, config in settings.http_carriers.items()]
     router = Router(settings.routes, list(settings.http_carriers))
 
     def share(partitions: list[int]) -> None:

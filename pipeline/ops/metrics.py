@@ -20,8 +20,17 @@ REPEATS = Counter("sms_stage_repeats_total", "Batches a stage recognised as seen
 REJECTIONS = Counter("sms_rejections_total", "Messages that ended in a stage, by error code.", ["stage", "code"])
 DEAD_LETTERS = Counter("sms_dead_letters_total", "Records no stage could read, sent to the dead letters.", ["stage"])
 TABLE_KEYS = Gauge("sms_table_keys", "Keys in a stage's table in this process (RocksDB's estimate).", ["stage"])
+LAG = Gauge(
+    "sms_stage_lag_records", "Records that wait in the partitions a stage's process owns, by topic.", ["stage", "topic"]
+)
+HALTED = Gauge(
+    "sms_stage_halted", "1 where a stage reads a topic no more: too much went to the dead letters.", ["stage", "topic"]
+)
 STAGE_READY = Gauge("sms_stage_ready", "1 while the stage reads records: assigned and recovered.", ["stage"])
 
+PARKED = Counter(
+    "sms_parked_total", "Messages that no carrier of their route could take, parked for the next try.", ["lane"]
+)
 DISPATCH_ATTEMPTS = Counter(
     "sms_dispatch_attempts_total", "Submissions to a carrier, by what came back.", ["carrier", "outcome"]
 )
@@ -30,6 +39,9 @@ DISPATCH_MESSAGES = Counter(
 )
 DISPATCH_SECONDS = Histogram("sms_dispatch_seconds", "Time of one submission to a carrier.", ["carrier"], buckets=_FAST)
 IN_DOUBT = Counter("sms_in_doubt_total", "Messages of which it is unknown whether the carrier took them.", ["carrier"])
+RESOLUTIONS = Counter(
+    "sms_resolutions_total", "Messages in doubt that an operator resolved, by action and result.", ["action", "result"]
+)
 
 RECEIPTS = Counter("sms_receipts_total", "Receipts by carrier and status word.", ["carrier", "status"])
 RECEIPTS_UNMATCHED = Counter(
@@ -43,4 +55,8 @@ SUBMIT_LATENCY = Histogram(
 )  # fmt: skip
 FINAL_LATENCY = Histogram(
     "sms_intake_to_final_seconds", "From the intake record's timestamp to the final state.", buckets=_LATENCY
+)
+
+CHILD_DEATHS = Counter(
+    "sms_child_deaths_total", "Processes of `up` that died and were started again, by cause.", ["child", "cause"]
 )

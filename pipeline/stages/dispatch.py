@@ -11,20 +11,18 @@ otherwise leaves the messages IN_DOUBT: never sent again, settled by their recei
 import asyncio
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import msgspec
 import structlog
 
 from pipeline import ids
 from pipeline.carriers import base
-from pipeline.carriers.throughput import Throughput
-from pipeline.config import HttpCarrier, Settings
+from pipeline.config import Settings
 from pipeline.ops import metrics
 from pipeline.records import Batch, Reference, Submitted, decode_batches, encode_one
 from pipeline.stages.common import count_in
-from pipeline.stages.route import retried, slice_of
-from pipeline.streaming import pulse
+from pipeline.stages.route import expires_at, retried, slice_of
+from pipeline.stages.submission import Line, Message, Verdict, doubt, submit
 from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.topics import LANES, PRIORITY, TopicNames
 from schemas import errors
@@ -33,25 +31,11 @@ from schemas.states import Detailed
 
 log = structlog.get_logger()
 
-#: A window's calls end within this; what a throttling carrier has not taken by then is queued again behind others.
-_WINDOW_SECONDS = 60.0
-_BACKOFF_SECONDS = (0.25, 5.0)  # first and longest pause between attempts at one submission
-
 OPEN, DECIDED, CLOSED = 0, 1, 2
 
 
-class _Verdict(msgspec.Struct, array_like=True):
-    """What becomes of one message: its state, the carrier's id or the error; or another try at routing."""
-
-    state: int = 0
-    reference: str = ""
-    error: Error | None = None
-    again: bool = False
-    elsewhere: bool = False
-
-
 class Attempt(msgspec.Struct, array_like=True):
-    """The journal's entry for one batch and attempt: which record made it, and how far it is.
+    """The journal's entry for one batch and attempt: which record made it, how far it is, and since when (Unix s).
 
     OPEN: the carrier may be called. DECIDED: `verdicts` (in column order) are durable and are only told again.
     CLOSED: they are told.
@@ -60,33 +44,8 @@ class Attempt(msgspec.Struct, array_like=True):
     topic: str
     offset: int
     state: int = OPEN
-    verdicts: list[_Verdict] = []
-
-
-class Line:
-    """A carrier as dispatch uses it: its throughput, and its connections, of which a campaign never takes the last."""
-
-    def __init__(self, name: str, config: HttpCarrier, carrier: base.Carrier) -> None:
-        self.name = name
-        self.config = config
-        self.carrier = carrier
-        self.throughput = Throughput(config.throughput)
-        kept = max(1, config.connections // 4)
-        self._bulk = asyncio.Semaphore(max(1, config.connections - kept))
-        self._priority = asyncio.Semaphore(kept) if config.connections > 1 else self._bulk
-
-    def connection(self, lane: str) -> asyncio.Semaphore:
-        """What a submission of this lane holds while it is under way."""
-        return self._priority if lane == PRIORITY else self._bulk
-
-
-@dataclass
-class _Message:
-    """One message of a submission: where it stands in which batch, and as the carrier sees it."""
-
-    batch: Batch
-    position: int
-    outbound: base.Outbound
+    verdicts: list[Verdict] = []
+    since: float = 0.0
 
 
 def sources(settings: Settings, lines: list[Line]) -> list[Source]:
@@ -107,6 +66,7 @@ def sources(settings: Settings, lines: list[Line]) -> list[Source]:
 def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Decide:
     def decide(record: Record, step: Step) -> None:
         attempted: list[tuple[Batch, Attempt | None]] = []
+        now = time.time()
         here: set[bytes] = set()
         for batch in decode_batches(record.value):
             key = _journal_key(batch)
@@ -121,11 +81,11 @@ def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Deci
             here.add(key)
             attempted.append((batch, entry))
             if entry is None:
-                step.view.put_first(key, Attempt(record.topic, record.offset))
+                step.view.put_first(key, Attempt(record.topic, record.offset, since=now))
             step.view.put(key, Attempt(record.topic, record.offset, CLOSED))
 
         async def act(step: Step) -> None:
-            verdicts = await _submit_all(line, record, attempted, lane)
+            verdicts = await _submit_all(line, record, attempted, lane, now, step.draining)
             report = _Report(settings, names, line.name, lane, step)
             for batch, _ in attempted:
                 found = verdicts[id(batch)]
@@ -140,62 +100,63 @@ def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Deci
 
 
 def _journal_key(batch: Batch) -> bytes:
-    return b"d" + batch.id + batch.attempt.to_bytes(2, "big") + batch.index[0].to_bytes(3, "big")
+    return b"d" + batch.id + batch.attempt.to_bytes(4, "big") + batch.index[0].to_bytes(3, "big")
 
 
 async def _submit_all(
-    line: Line, record: Record, attempted: list[tuple[Batch, Attempt | None]], lane: str
-) -> dict[int, list[_Verdict]]:
+    line: Line,
+    record: Record,
+    attempted: list[tuple[Batch, Attempt | None]],
+    lane: str,
+    now: float,
+    draining: asyncio.Event,
+) -> dict[int, list[Verdict]]:
     """Every message of a record to the carrier, `batch` messages a call; the verdicts by batch, in column order.
 
     Calls are cut from the whole record, which a replay reads again as it was: so a repeated call repeats its key and
-    its messages. What a crashed attempt may have sent (`entry` OPEN) is called again only where the carrier
-    recognises the repeat.
+    its messages, to the octet. What a crashed attempt may have sent (`entry` OPEN) is called again only where the
+    carrier recognises the repeat.
     """
-    verdicts: dict[int, list[_Verdict]] = {}
+    verdicts: dict[int, list[Verdict]] = {}
     doubtful: set[int] = set()
-    messages: list[_Message] = []
+    messages: list[Message] = []
     for batch, entry in attempted:
-        verdicts[id(batch)] = list(entry.verdicts) if entry and entry.state == DECIDED else [_Verdict()] * len(batch)
+        verdicts[id(batch)] = list(entry.verdicts) if entry and entry.state == DECIDED else [Verdict()] * len(batch)
         if entry is not None and entry.state == OPEN:
             doubtful.add(id(batch))
             if not line.config.idempotent:
-                doubt = _Verdict(Detailed.IN_DOUBT, error=_doubt(line.name, "the worker stopped during the call"))
-                verdicts[id(batch)] = [doubt] * len(batch)
-        messages += _messages(batch, time.time())
-    deadline = time.monotonic() + _WINDOW_SECONDS
+                unknown = Verdict(Detailed.IN_DOUBT, error=doubt(line.name, "the worker stopped during the call"))
+                verdicts[id(batch)] = [unknown] * len(batch)
+        messages += _messages(batch, entry.since if entry and entry.since else now)
 
-    async def call(chunk: list[_Message]) -> None:
+    async def call(chunk: list[Message]) -> None:
         key = f"{record.topic}-{record.partition}-{record.offset}-{chunk[0].outbound.reference}"
         in_doubt = any(id(message.batch) in doubtful for message in chunk)
-        due = [m for m in chunk if not verdicts[id(m.batch)][m.position].state and not _routed(verdicts, m)]
+        due = [m for m in chunk if not verdicts[id(m.batch)][m.position].decided]
         if not in_doubt:
             for message in due:
                 if message.outbound.validity_seconds <= 0:
                     expired = Error(errors.EXPIRED, "the message's validity ended before a carrier took it")
-                    verdicts[id(message.batch)][message.position] = _Verdict(Detailed.EXPIRED, error=expired)
+                    verdicts[id(message.batch)][message.position] = Verdict(Detailed.EXPIRED, error=expired)
             due = [m for m in due if m.outbound.validity_seconds > 0]
         if due:
             async with line.connection(lane):
-                found = await _submit(line, due, key, lane == PRIORITY, deadline, in_doubt)
+                found = await submit(line, due, key, lane == PRIORITY, in_doubt, draining)
             for message, verdict in zip(due, found, strict=True):
                 verdicts[id(message.batch)][message.position] = verdict
 
     size = line.config.batch
-    await asyncio.gather(*(call(messages[start : start + size]) for start in range(0, len(messages), size)))
+    async with asyncio.TaskGroup() as calls:
+        for start in range(0, len(messages), size):
+            calls.create_task(call(messages[start : start + size]))
     return verdicts
 
 
-def _routed(verdicts: dict[int, list[_Verdict]], message: _Message) -> bool:
-    verdict = verdicts[id(message.batch)][message.position]
-    return verdict.again or verdict.elsewhere
-
-
-def _messages(batch: Batch, now: float) -> Iterator[_Message]:
-    left = int(batch.received_at / 1000 + batch.validity_seconds - now)
+def _messages(batch: Batch, now: float) -> Iterator[Message]:
+    left = int(expires_at(batch) - now)
     for position, index in enumerate(batch.index):
         content = batch.content_of(position)
-        yield _Message(
+        yield Message(
             batch,
             position,
             base.Outbound(
@@ -210,71 +171,6 @@ def _messages(batch: Batch, now: float) -> Iterator[_Message]:
         )
 
 
-async def _submit(
-    line: Line, chunk: list[_Message], key: str, priority: bool, deadline: float, doubtful: bool
-) -> list[_Verdict]:
-    """One submission, repeated as far as that is safe and sensible; the verdict of each message.
-
-    `doubtful`: an earlier call under this key may have been taken. From then on only an answer settles it: a refused
-    connection or request says nothing of the call before.
-    """
-    outbound = [message.outbound for message in chunk]
-    parts = sum(message.parts for message in outbound)
-    impatient = time.monotonic() + line.config.patience
-    pause, longest = _BACKOFF_SECONDS
-    error = Error(errors.CARRIER_UNAVAILABLE, f"{line.name} was never free to take it", permanent=False)
-
-    def give_up(otherwise: _Verdict) -> list[_Verdict]:
-        doubt = _Verdict(Detailed.IN_DOUBT, error=_doubt(line.name, error.message))
-        return [doubt if doubtful else otherwise] * len(chunk)
-
-    while True:
-        try:
-            async with asyncio.timeout(max(deadline - time.monotonic(), 0)):
-                await line.throughput.take(parts, priority)
-        except TimeoutError:
-            return give_up(_Verdict(again=True))
-        pulse.check()
-        started = time.perf_counter()
-        outcome = await line.carrier.submit(outbound, key)
-        metrics.DISPATCH_SECONDS.labels(line.name).observe(time.perf_counter() - started)
-        metrics.DISPATCH_ATTEMPTS.labels(line.name, type(outcome).__name__).inc()
-        match outcome:
-            case base.Answered(results):
-                return [_verdict(line, result) for result in results]
-            case base.Refused(error):
-                return give_up(_Verdict(Detailed.REJECTED, error=error))
-            case base.SlowDown(seconds):
-                line.throughput.slow_down(seconds)
-                if time.monotonic() + seconds > deadline:
-                    return give_up(_Verdict(again=True))
-                continue
-            case base.NotSent(error):
-                if time.monotonic() + pause > impatient:
-                    return give_up(_Verdict(elsewhere=True, error=error))
-            case base.Unknown(error):
-                doubtful = True
-                if not line.config.idempotent or time.monotonic() + pause > impatient:
-                    return give_up(_Verdict())
-        log.warning("carrier.retry", carrier=line.name, key=key, messages=len(chunk), error=error.message, pause=pause)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, longest)
-
-
-def _verdict(line: Line, result: base.Result) -> _Verdict:
-    match result:
-        case base.Accepted(reference):
-            return _Verdict(Detailed.SUBMITTED, reference)
-        case base.Rejected(error):
-            return _Verdict(Detailed.REJECTED, error=error, elsewhere=not error.permanent)
-        case base.Unanswered():
-            return _Verdict(Detailed.IN_DOUBT, error=_doubt(line.name, "the carrier's answer leaves it out"))
-
-
-def _doubt(carrier: str, why: str) -> Error:
-    return Error(errors.IN_DOUBT, f"unknown whether {carrier} took the message ({why}); it is not sent again", False)
-
-
 class _Report:
     """A batch's verdicts, told to track, to the references and, where another try is due, to routing."""
 
@@ -283,7 +179,7 @@ class _Report:
         self._names, self._carrier, self._lane, self._step = names, carrier, lane, step
         self._references: dict[int, Reference] = {}
 
-    def add(self, batch: Batch, verdicts: list[_Verdict]) -> None:
+    def add(self, batch: Batch, verdicts: list[Verdict]) -> None:
         home = ids.partition_of(batch.id, self._partitions)
         told = [p for p, verdict in enumerate(verdicts) if not (verdict.again or verdict.elsewhere)]
         for again, carrier in ((True, None), (False, self._carrier)):
@@ -297,7 +193,7 @@ class _Report:
         if told:
             self._submitted(batch, home, told, verdicts)
 
-    def _submitted(self, batch: Batch, home: int, told: list[int], verdicts: list[_Verdict]) -> None:
+    def _submitted(self, batch: Batch, home: int, told: list[int], verdicts: list[Verdict]) -> None:
         index = [batch.index[p] for p in told]
         submitted = Submitted(
             batch=batch.id,

@@ -25,7 +25,7 @@ from pipeline.streaming import client, failpoint, pulse
 from pipeline.streaming.ceiling import Ceiling, Halted
 from pipeline.streaming.consumer import Consumer, Positions
 from pipeline.streaming.courtesy import courtesy
-from pipeline.streaming.stage import Record, Source
+from pipeline.streaming.stage import Abandoned, Record, Source
 from pipeline.streaming.state import State
 from pipeline.streaming.window import Windows
 
@@ -143,6 +143,8 @@ class Runner:
                         await courtesy.breathe()
                     async with self._in_turn(source):
                         await self._window(inbox, events)
+                except Abandoned as abandoned:
+                    log.info("window.abandoned", stage=self.name, topic=source.topic, at=str(abandoned))
                 except Halted as halted:
                     inbox.halted = True
                     log.critical("source.halted", stage=self.name, topic=source.topic, reason=str(halted))

@@ -5,8 +5,9 @@ dead letters, draining, back-pressure) is in window.py and runner.py, once, for 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.streaming.outbox import Headers, Outbox
 from pipeline.streaming.state import View
@@ -30,6 +31,11 @@ class Unreadable(Exception):
     """A record that no retry will make readable; its text is the reason on the dead letter."""
 
 
+class Abandoned(Exception):
+    """An action that must stop because of `draining`, and cannot say what it did: its window is left as it is, and
+    its records come again. Raised by actions only, and only where their repetition is recognised outside."""
+
+
 async def turn_of_the_loop() -> None:
     """Let others run, and wait for nobody."""
     await asyncio.sleep(0)
@@ -47,9 +53,9 @@ class Step:
     outbox: Outbox
     breathe: Callable[[], Awaitable[None]] = turn_of_the_loop
     draining: asyncio.Event = field(default_factory=asyncio.Event)
-    acts: list[Callable[["Step"], Awaitable[None]]] = field(default_factory=list)
+    acts: list[Callable[["Step"], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
-    def act(self, action: Callable[["Step"], Awaitable[None]]) -> None:
+    def act(self, action: Callable[["Step"], Coroutine[Any, Any, None]]) -> None:
         """Do this after the first writes are durable; it may send and put more. Actions of a window run together."""
         self.acts.append(action)
 

@@ -60,6 +60,7 @@ class TopicNames:
         self.balances = f"{prefix}balances"
         self.credits = f"{prefix}credits"
         self.ticks = f"{prefix}ticks"
+        self.resolutions = f"{prefix}resolutions"
 
     def intake(self, lane: str = "") -> str:
         return f"{self.prefix}intake{lane}"
@@ -75,6 +76,9 @@ class TopicNames:
 
     def priced(self, lane: str = "") -> str:
         return f"{self.prefix}priced{lane}"
+
+    def waiting(self, lane: str = "") -> str:
+        return f"{self.prefix}waiting{lane}"
 
     def dispatch(self, carrier: str, lane: str = "") -> str:
         return f"{self.prefix}dispatch.{carrier}{lane}"
@@ -106,6 +110,7 @@ def catalogue(settings: Settings) -> list[Topic]:
             Topic(names.encoded(lane), "batches with their parts", n, flow),
             Topic(names.moderated(lane), "batches whose content is allowed, by account", n, flow),
             Topic(names.priced(lane), "batches that are paid for, waiting for a route", n, flow),
+            Topic(names.waiting(lane), "batches that no carrier can take just now, parked for the next try", n, flow),
             Topic(names.outcomes(lane), "what became of messages in any stage, by batch", n, flow),
         ]
         found += [
@@ -126,6 +131,7 @@ def catalogue(settings: Settings) -> list[Topic]:
         Topic(names.settlements, "what of a batch's reserved money was earned or is released, by account", n, flow),
         Topic(names.credits, "accounts' top-ups, by account", n, flow),
         Topic(names.ticks, "the clock of expiry, one tick a partition", n, flow | {"retention.ms": str(3600 * 1000)}),
+        Topic(names.resolutions, "operators' word on messages in doubt, by batch", n, flow),
         Topic(names.accounts, "accounts: name, token hashes, blocklisting", 1, latest),
         Topic(names.balances, "each account's money as of its last change", 1, latest),
     ]

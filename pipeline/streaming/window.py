@@ -24,7 +24,7 @@ from pipeline.streaming import failpoint, pulse
 from pipeline.streaming.ceiling import Ceiling
 from pipeline.streaming.courtesy import courtesy
 from pipeline.streaming.outbox import Outbox
-from pipeline.streaming.stage import Record, Source, Step, Unreadable, turn_of_the_loop
+from pipeline.streaming.stage import Abandoned, Record, Source, Step, Unreadable, turn_of_the_loop
 from pipeline.streaming.state import State, View
 
 log = structlog.get_logger()
@@ -46,7 +46,7 @@ class Windows:
         self._draining = draining
 
     async def carry_out(self, source: Source, rows: list[Record], ceiling: Ceiling) -> None:
-        """Steps 1 to 5 for records of one source, in the order of their offsets. Raises Halted."""
+        """Steps 1 to 5 for records of one source, in the order of their offsets. Raises Halted, Abandoned."""
         by_partition: dict[int, list[Record]] = {}
         for row in rows:
             by_partition.setdefault(row.partition, []).append(row)
@@ -91,7 +91,7 @@ class Windows:
         await self._write_first(steps)
         failpoint.reach(f"{self._stage}.first-written")
         pulse.check()
-        await asyncio.gather(*(action(step) for step in steps for action in step.acts))
+        await self._act(steps)
         failpoint.reach(f"{self._stage}.acted")
         await self._write_first(steps)
         failpoint.reach(f"{self._stage}.learned-written")
@@ -100,6 +100,16 @@ class Windows:
         failpoint.reach(f"{self._stage}.produced")
         await asyncio.gather(*(self._write(step.view.partition, step.view.take_later()) for step in steps))
         failpoint.reach(f"{self._stage}.written")
+
+    async def _act(self, steps: list[Step]) -> None:
+        """All actions together. Raises Abandoned where one of them was; the others are cancelled then."""
+        try:
+            async with asyncio.TaskGroup() as actions:
+                for step in steps:
+                    for action in step.acts:
+                        actions.create_task(action(step))
+        except* Abandoned as group:
+            raise Abandoned(str(group.exceptions[0])) from None
 
     async def _write_first(self, steps: list[Step]) -> None:
         await asyncio.gather(*(self._write(step.view.partition, step.view.take_first()) for step in steps))

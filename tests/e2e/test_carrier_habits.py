@@ -80,13 +80,13 @@ def journal(rig: Rig) -> list[dict[str, Any]]:
     return [json.loads(line) for line in rig.journal.read_text().splitlines()]
 
 
-def test_dead_carrier_ends_its_messages_and_no_others(running: tuple[Rig, User]) -> None:
+def test_dead_carrier_ends_its_messages_with_their_validity_and_no_others(running: tuple[Rig, User]) -> None:
     _, user = running
     before = user.money()
-    told = user.fates(user.send([*numbers(5), *numbers(5, "+3461"), "+34911234567"]), 11)
+    options = {"validitySeconds": 8}
+    told = user.fates(user.send([*numbers(5), *numbers(5, "+3461"), "+34911234567"], options=options), 11)
     assert [became(one) for one in told[:5]] == [due(one) for one in told[:5]]
-    assert [became(one) for one in told[5:10]] == [("UNDELIVERABLE", 3031)] * 5
-    assert {one["detailedState"] for one in told[5:10]} == {"FAILED"}
+    assert [became(one) for one in told[5:10]] == [("EXPIRED", 3041)] * 5
     assert "closed" in told[5]["error"]["message"]
     assert became(told[10]) == ("REJECTED", 2011)
     paid = sum(Decimal(one["totalPrice"]) for one in told[:5] if one["state"] != "REJECTED")
