@@ -13,17 +13,24 @@ _HASH_BYTES = 5
 
 
 def request_hash(account: str, request_id: str) -> bytes:
-    """16 bytes that name a client's request: the same however often and wherever it is repeated."""
-    return blake2b(
-        f"{account}\0{request_id}".encode("utf-8", "surrogatepass"), digest_size=16, person=b"request"
-    ).digest()
+    """16 bytes that name a client's request: the same however often and wherever it is repeated.
+
+    The account's length stands before it: no two pairs are written alike, whatever characters they hold.
+    """
+    written = f"{len(account)}\0{account}{request_id}".encode("utf-8", "surrogatepass")
+    return blake2b(written, digest_size=16, person=b"request").digest()
 
 
-def record_hash(topic: str, partition: int, offset: int, timestamp_ms: int) -> bytes:
-    """16 bytes that name an intake record whose client gave no request id; its time tells it from a topic made anew."""
-    return blake2b(
-        f"{topic}\0{partition}\0{offset}\0{timestamp_ms}".encode(), digest_size=16, person=b"record"
-    ).digest()
+def record_hash(topic: str, partition: int, offset: int, timestamp_ms: int, value: bytes) -> bytes:
+    """16 bytes that name an intake record whose client gave no request id, by the place where it first stood; its time
+    tells it from a record of a topic made anew.
+
+    A replayed record brings its first place in headers, which any client can write. So its bytes are part of its name:
+    whoever claims another's place is taken for its repeat only with the very same bytes, and then it is one.
+    """
+    digest = blake2b(f"{topic}\0{partition}\0{offset}\0{timestamp_ms}\0".encode(), digest_size=16, person=b"record")
+    digest.update(value)
+    return digest.digest()
 
 
 def batch_id(request: bytes, slice_number: int, timestamp_ms: int) -> bytes:

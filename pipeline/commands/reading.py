@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -44,29 +44,50 @@ def fail_without(topic: str) -> NoReturn:
 
 
 @contextlib.asynccontextmanager
-async def reading(settings: Settings, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer of every partition of one of our topics, at its beginning. Ends the command if there is no such."""
+async def reading(
+    settings: Settings, topic: str, begins: Mapping[int, int] | None = None
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer of one of our topics: every partition from its beginning, or those of `begins` from these offsets.
+
+    Ends the command if there is no such topic. A partition that does not exist is left out.
+    """
     consumer = client.consumer(settings.kafka)
     try:
         await consumer.start()
         if topic not in await consumer.topics():
             fail_without(topic)
         count = next(known.partitions for known in topics.catalogue(settings) if known.name == topic)
-        consumer.assign([TopicPartition(topic, number) for number in range(count)])
+        places = [TopicPartition(topic, number) for number in range(count)]
+        if begins is None:
+            consumer.assign(places)
+        else:
+            wanted = [place for place in places if place.partition in begins]
+            consumer.assign(wanted)
+            for place in wanted:
+                consumer.seek(place, begins[place.partition])
         yield consumer
     finally:
         await consumer.stop()
 
 
-async def catch_up(consumer: AIOKafkaConsumer, take: Take) -> None:
-    """Hand every record that is there now to `take`, in order within a partition."""
+async def until_now(consumer: AIOKafkaConsumer) -> AsyncIterator[list[ConsumerRecord]]:
+    """Every record that is there now, some at a time, in order within a partition."""
     ends = await consumer.end_offsets(consumer.assignment())
     last_news = time.monotonic()
     while any([await consumer.position(place) < end for place, end in ends.items()]):
-        if await poll(consumer, take):
+        polled = await consumer.getmany(timeout_ms=_POLL_MS)
+        if polled:
+            yield [record for records in polled.values() for record in records]
             last_news = time.monotonic()
         elif time.monotonic() - last_news > _STALL_SECONDS:
             fail("Kafka stopped answering in the middle of a topic; try again")
+
+
+async def catch_up(consumer: AIOKafkaConsumer, take: Take) -> None:
+    """Hand every record that is there now to `take`, in order within a partition."""
+    async for records in until_now(consumer):
+        for record in records:
+            take(record)
 
 
 async def poll(consumer: AIOKafkaConsumer, take: Take, timeout_ms: int = _POLL_MS) -> int:

@@ -4,6 +4,7 @@ from typing import Any
 
 import typer
 from aiokafka import TopicPartition
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from pipeline.commands.common import ConfigOption, JsonOption, running, show_json
 from pipeline.commands.reading import ask, partition_counts
@@ -94,7 +95,10 @@ async def _committed(settings: Settings) -> dict[str, Offsets]:
         await admin.start()
         found = {}
         for stage in [stage for group in GROUPS.values() for stage in group if stage != "store"]:
-            offsets = await admin.list_consumer_group_offsets(f"{settings.kafka.topic_prefix}{stage}")
+            try:
+                offsets = await admin.list_consumer_group_offsets(f"{settings.kafka.topic_prefix}{stage}")
+            except GroupCoordinatorNotAvailableError:  # a new cluster: nobody has ever committed anything
+                offsets = {}
             found[stage] = {place: committed.offset for place, committed in offsets.items() if committed.offset >= 0}
         return found
     finally:

@@ -34,6 +34,7 @@ from pipeline.records import (
     encode,
 )
 from pipeline.stages.common import count_in, count_out, split
+from pipeline.streaming import letters
 from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.topics import LANES, TopicNames
 from schemas import errors
@@ -263,8 +264,7 @@ class Book:
         reason = f"batch id {batch.id.hex()} belongs to another request; send {batch.request_id!r} again under a new id"
         log.error("batch.collision", batch=batch.id.hex(), account=batch.account, request=batch.request_id)
         metrics.DEAD_LETTERS.labels("price").inc()
-        headers = [("reason", reason.encode()), ("stage", b"price"), ("topic", self._record.topic.encode())]
-        headers += [("partition", str(self._record.partition).encode()), ("offset", str(self._record.offset).encode())]
+        headers = letters.headers(self._record, stage="price", reason=reason)
         self._step.outbox.record(self._dead_letters, self._record.partition, encode([batch]), headers=headers)
 
     def close(self, *, first: bool = False) -> None:

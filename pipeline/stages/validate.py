@@ -18,6 +18,7 @@ from pipeline.config import Settings
 from pipeline.numbers import check_sender, classify
 from pipeline.records import Batch, Destination
 from pipeline.stages.common import count_in, count_out
+from pipeline.streaming import letters
 from pipeline.streaming.stage import Decide, Record, Source, Step, Unreadable
 from pipeline.streaming.topics import LANES, TopicNames
 from schemas import errors, faults, intake
@@ -103,12 +104,16 @@ def check_request(request: intake.Request, account: AccountRecord | None) -> Err
 def batches(
     data: dict[str, Any], record: Record, error: Error | None, malformed: Mapping[int, Error]
 ) -> Iterator[Batch]:
-    """The request's batches, in order: deterministic ids, checked recipients, errors at their positions."""
+    """The request's batches, in order: deterministic ids, checked recipients, errors at their positions.
+
+    A replayed dead letter is what it was when it first stood on the intake: same ids, same time, same validity.
+    """
+    offset, timestamp_ms = letters.first_place(record)
     request_id = data.get("requestId") if isinstance(data.get("requestId"), str) else None
     if request_id is not None:
         request = ids.request_hash(data["account"], request_id)
     else:
-        request = ids.record_hash(record.topic, record.partition, record.offset, record.timestamp_ms)
+        request = ids.record_hash(record.topic, record.partition, offset, timestamp_ms, record.value)
     fingerprint = blake2b(_canonical(data, record.value), digest_size=8).digest()
     options = data.get("options") if error is None else None
     options = options if isinstance(options, dict) else {}
@@ -120,7 +125,7 @@ def batches(
             _check_numbers(numbers, seen, known) if error is None else ([0] * len(numbers), [], {})
         )
         yield Batch(
-            id=ids.batch_id(request, number, record.timestamp_ms),
+            id=ids.batch_id(request, number, timestamp_ms),
             request=request,
             slice=number,
             fingerprint=fingerprint,
@@ -132,7 +137,7 @@ def batches(
             fail_on_multiple=bool(options.get("failOnMultipleMessages", False)),
             transliterate=bool(options.get("transliterate", False)),
             validity_seconds=int(options.get("validitySeconds", intake.VALIDITY_SECONDS)),
-            received_at=record.timestamp_ms,
+            received_at=timestamp_ms,
             custom=orjson.dumps(data.get("custom") or {}) if error is None else b"{}",
             callback=orjson.dumps(callback) if callback and error is None else None,
             index=list(range(start, start + len(numbers))),

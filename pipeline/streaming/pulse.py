@@ -31,6 +31,11 @@ def check() -> None:
         os._exit(EXIT_UNSAFE)
 
 
+def age() -> float:
+    """Seconds since the last beat; minus infinity where no pulse was started."""
+    return time.monotonic() - _last
+
+
 async def keep() -> None:
     """Note the time until cancelled. Starts the watch."""
     global _last

@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from pipeline.ops import metrics
-from pipeline.streaming import failpoint, pulse
+from pipeline.streaming import failpoint, letters, pulse
 from pipeline.streaming.ceiling import Ceiling
 from pipeline.streaming.courtesy import courtesy
 from pipeline.streaming.outbox import Outbox
@@ -128,12 +128,6 @@ class Windows:
         )  # fmt: skip
         metrics.DEAD_LETTERS.labels(self._stage).inc()
         step = Step(View(None, partition), Outbox())
-        headers = {
-            "reason": reason, "stage": self._stage, "topic": row.topic, "partition": str(row.partition),
-            "offset": str(row.offset), "stack": stack[-4000:],
-        }  # fmt: skip
-        step.outbox.record(
-            self._dead_letters, partition, row.value, key=row.key,
-            headers=[(name, value.encode("utf-8", "replace")) for name, value in headers.items()],
-        )  # fmt: skip
+        headers = letters.headers(row, stage=self._stage, reason=reason, stack=stack)
+        step.outbox.record(self._dead_letters, partition, row.value, key=row.key, headers=headers)
         return step

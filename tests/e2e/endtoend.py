@@ -168,6 +168,8 @@ class User:
                 self._money[money["account"]] = money
         else:
             found = headers(record)
+            if "mark" in found:  # what was done with a dead letter
+                return
             self._dead[found["topic"], int(found["partition"]), int(found["offset"])] = record
 
     async def _close(self) -> None:

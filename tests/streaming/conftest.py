@@ -1,5 +1,5 @@
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -41,8 +41,10 @@ def start() -> Iterator[Callable[..., Worker]]:
     """Starts workers; what still runs at the end is stopped."""
     workers: list[Worker] = []
 
-    def begin(settings: Settings, stages: list[str], instance: str | None = None) -> Worker:
-        workers.append(Worker(settings, stages, instance))
+    def begin(
+        settings: Settings, stages: list[str], instance: str | None = None, more: Mapping[str, str] | None = None
+    ) -> Worker:
+        workers.append(Worker(settings, stages, instance, more))
         return workers[-1]
 
     yield begin

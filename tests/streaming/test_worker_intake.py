@@ -70,7 +70,8 @@ def test_poison_goes_to_the_dead_letters_untouched_and_its_neighbours_pass(runni
     assert {key: letter.value for key, letter in letters.items()} == {b"key-%d" % n: p for n, p in enumerate(POISON)}
     for key, letter in letters.items():
         headers = {name: value.decode() for name, value in letter.headers}
-        assert set(headers) == {"reason", "stage", "topic", "partition", "offset", "stack"}
+        assert set(headers) == {"reason", "stage", "topic", "partition", "offset", "timestamp", "attempt", "stack"}
+        assert (headers["timestamp"], headers["attempt"]) == (str(sources[key].timestamp), "1")
         assert (headers["stage"], headers["topic"], headers["partition"]) == ("validate", topic, "1")
         assert int(headers["offset"]) == sources[key].offset
         assert headers["stack"].startswith("Traceback")

@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import broker
@@ -36,7 +36,9 @@ def wait_for(done: Callable[[], Any], seconds: float = 30.0, what: Callable[[], 
 class Worker:
     """A worker process on the topics of `settings`."""
 
-    def __init__(self, settings: Settings, stages: list[str], instance: str | None) -> None:
+    def __init__(
+        self, settings: Settings, stages: list[str], instance: str | None, more: Mapping[str, str] | None = None
+    ) -> None:
         self.settings = settings
         self._port = free_port()
         self.log = settings.storage.directory / f"worker-{next(_count)}.log"
@@ -46,7 +48,7 @@ class Worker:
             "SMS_KAFKA__TOPIC_PREFIX": settings.kafka.topic_prefix,
             "SMS_STORAGE__DIRECTORY": str(settings.storage.directory),
             "SMS_BILLING__PRICES": str(settings.billing.prices),
-        }
+        } | dict(more or {})
         arguments = ["worker", *stages, "--metrics-port", str(self._port)]
         arguments += ["--instance", instance] if instance else []
         self.process: subprocess.Popen[bytes] = spawn([*command(), *arguments], log=self.log, env=environment)
@@ -58,6 +60,10 @@ class Worker:
                 return True
         except (urllib.error.URLError, OSError):
             return False
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+            return str(answer.read().decode())
 
     def wait_ready(self, seconds: float = 60.0) -> "Worker":
         wait_for(self.ready, seconds, lambda: tail(self.log, 60))
