@@ -20,6 +20,7 @@ from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
 from pipeline.gateway.reading import read_body
 from pipeline.gateway.services import services
+from pipeline.streaming import failpoint
 from pipeline.streaming.topics import TopicNames
 from schemas import errors
 
@@ -62,6 +63,7 @@ async def take(request: Request, name: str) -> Response:
     records = group(name, parsed, time.time_ns() // 1_000_000, at.names, at.settings.kafka.partitions)
     if failed := await at.publisher.publish(records):
         return problem(unavailable(failed.message))
+    failpoint.reach("gateway.receipts-produced")
     metrics.RECEIPTS.labels(name).inc(len(parsed))
     return Response(status_code=HTTPStatus.NO_CONTENT)
 

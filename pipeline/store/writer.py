@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.store import tables
 from pipeline.store.database import SQLITE, WRITES
+from pipeline.streaming import failpoint
 from schemas.status import StatusRecord
 
 log = structlog.get_logger()
@@ -66,6 +67,8 @@ class Writer:
             if rows:
                 connection.exec_driver_sql(self._upsert_messages, rows)
             connection.exec_driver_sql(self._upsert_offsets, places)
+            failpoint.reach("store.written")
+        failpoint.reach("store.committed")
         return len(rows)
 
 
