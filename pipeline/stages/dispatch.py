@@ -5,10 +5,14 @@ In: batches for one carrier (`sms.dispatch.<carrier>`). Out: the carrier's answe
 
 No broker makes a call to a carrier exactly once. So an attempt is journalled before the call and closed after its
 outcome is durable; a replay that finds it open calls again only a carrier that recognises the repeated key, and
-otherwise leaves the messages IN_DOUBT: never sent again, settled by their receipt or their expiry.
+otherwise leaves the messages IN_DOUBT: never sent again, settled by their receipt or their expiry. For a carrier that
+recognises nothing every call is journalled by itself, so that no more is in doubt than was under way.
+
+    d<batch><attempt><index>    an attempt at a batch's recipients        c<topic> NUL <offset><number>   one call
 """
 
 import asyncio
+import struct
 import time
 from collections.abc import Iterator
 
@@ -32,6 +36,13 @@ from schemas.states import Detailed
 log = structlog.get_logger()
 
 OPEN, DECIDED, CLOSED = 0, 1, 2
+
+
+class Call(msgspec.Struct, array_like=True):
+    """The journal's entry for one call: under way, or (with `verdicts`, in the order of the messages called for)
+    answered. Kept until the attempts it belongs to are closed."""
+
+    verdicts: list[Verdict] = []
 
 
 class Attempt(msgspec.Struct, array_like=True):
@@ -85,7 +96,7 @@ def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Deci
             step.view.put(key, Attempt(record.topic, record.offset, CLOSED))
 
         async def act(step: Step) -> None:
-            verdicts = await _submit_all(line, record, attempted, lane, now, step.draining)
+            verdicts = await _Calls(line, record, lane, step, now).make(attempted)
             report = _Report(settings, names, line.name, lane, step)
             for batch, _ in attempted:
                 found = verdicts[id(batch)]
@@ -103,53 +114,82 @@ def _journal_key(batch: Batch) -> bytes:
     return b"d" + batch.id + batch.attempt.to_bytes(4, "big") + batch.index[0].to_bytes(3, "big")
 
 
-async def _submit_all(
-    line: Line,
-    record: Record,
-    attempted: list[tuple[Batch, Attempt | None]],
-    lane: str,
-    now: float,
-    draining: asyncio.Event,
-) -> dict[int, list[Verdict]]:
-    """Every message of a record to the carrier, `batch` messages a call; the verdicts by batch, in column order.
+class _Calls:
+    """The calls of one record, `batch` messages each.
 
-    Calls are cut from the whole record, which a replay reads again as it was: so a repeated call repeats its key and
-    its messages, to the octet. What a crashed attempt may have sent (`entry` OPEN) is called again only where the
-    carrier recognises the repeat.
+    They are cut from the whole record, which a replay reads again as it was: so a repeated call repeats its key and its
+    messages, to the octet.
     """
-    verdicts: dict[int, list[Verdict]] = {}
-    doubtful: set[int] = set()
-    messages: list[Message] = []
-    for batch, entry in attempted:
-        verdicts[id(batch)] = list(entry.verdicts) if entry and entry.state == DECIDED else [Verdict()] * len(batch)
-        if entry is not None and entry.state == OPEN:
-            doubtful.add(id(batch))
-            if not line.config.idempotent:
-                unknown = Verdict(Detailed.IN_DOUBT, error=doubt(line.name, "the worker stopped during the call"))
-                verdicts[id(batch)] = [unknown] * len(batch)
-        messages += _messages(batch, entry.since if entry and entry.since else now)
 
-    async def call(chunk: list[Message]) -> None:
-        key = f"{record.topic}-{record.partition}-{record.offset}-{chunk[0].outbound.reference}"
-        in_doubt = any(id(message.batch) in doubtful for message in chunk)
-        due = [m for m in chunk if not verdicts[id(m.batch)][m.position].decided]
-        if not in_doubt:
-            for message in due:
-                if message.outbound.validity_seconds <= 0:
-                    expired = Error(errors.EXPIRED, "the message's validity ended before a carrier took it")
-                    verdicts[id(message.batch)][message.position] = Verdict(Detailed.EXPIRED, error=expired)
-            due = [m for m in due if m.outbound.validity_seconds > 0]
-        if due:
-            async with line.connection(lane):
-                found = await submit(line, due, key, lane == PRIORITY, in_doubt, draining)
-            for message, verdict in zip(due, found, strict=True):
-                verdicts[id(message.batch)][message.position] = verdict
+    def __init__(self, line: Line, record: Record, lane: str, step: Step, now: float) -> None:
+        self._line, self._record, self._lane, self._step, self._now = line, record, lane, step, now
+        self._verdicts: dict[int, list[Verdict]] = {}
+        self._doubtful: set[int] = set()
 
-    size = line.config.batch
-    async with asyncio.TaskGroup() as calls:
-        for start in range(0, len(messages), size):
-            calls.create_task(call(messages[start : start + size]))
-    return verdicts
+    async def make(self, attempted: list[tuple[Batch, Attempt | None]]) -> dict[int, list[Verdict]]:
+        """Every message's verdict, by batch and in column order."""
+        messages: list[Message] = []
+        for batch, entry in attempted:
+            decided = entry.verdicts if entry and entry.state == DECIDED else None
+            self._verdicts[id(batch)] = list(decided or [Verdict()] * len(batch))
+            if entry is not None and entry.state == OPEN:
+                self._doubtful.add(id(batch))
+            messages += _messages(batch, entry.since if entry and entry.since else self._now)
+        size = self._line.config.batch
+        async with asyncio.TaskGroup() as calls:
+            for number, start in enumerate(range(0, len(messages), size)):
+                calls.create_task(self._call(number, messages[start : start + size]))
+        return self._verdicts
+
+    async def _call(self, number: int, chunk: list[Message]) -> None:
+        """One call, unless every message has its verdict. What a crashed one may have sent is called for again only
+        where the carrier recognises the repeat, and then as a whole: a key stands for the same messages always."""
+        journalled = not self._line.config.idempotent
+        entry = f"c{self._record.topic}\0".encode() + struct.pack(">QI", self._record.offset, number)
+        called = self._valid(chunk)
+        if not all(self._verdict_of(message).decided for message in called):
+            known = self._step.view.get(entry, Call) if journalled else None
+            if known is None:
+                in_doubt = not journalled and any(id(message.batch) in self._doubtful for message in chunk)
+                found = await self._submit(called, in_doubt, entry if journalled else None)
+            else:
+                why = doubt(self._line.name, "the worker stopped during the call")
+                found = known.verdicts or [Verdict(Detailed.IN_DOUBT, error=why)] * len(called)
+            for message, verdict in zip(called, found, strict=True):
+                self._decide(message, verdict)
+        if journalled:
+            self._step.view.delete(entry)
+
+    def _verdict_of(self, message: Message) -> Verdict:
+        return self._verdicts[id(message.batch)][message.position]
+
+    def _decide(self, message: Message, verdict: Verdict) -> None:
+        if not self._verdict_of(message).decided:
+            self._verdicts[id(message.batch)][message.position] = verdict
+
+    def _valid(self, chunk: list[Message]) -> list[Message]:
+        """The messages that were valid when the attempt began; the others expire."""
+        expired = Error(errors.EXPIRED, "the message's validity ended before a carrier took it")
+        for message in chunk:
+            if message.outbound.validity_seconds <= 0:
+                self._decide(message, Verdict(Detailed.EXPIRED, error=expired))
+        return [message for message in chunk if message.outbound.validity_seconds > 0]
+
+    async def _submit(self, called: list[Message], in_doubt: bool, entry: bytes | None) -> list[Verdict]:
+        async def journal(verdicts: list[Verdict]) -> None:
+            if entry is not None:
+                self._step.view.put_first(entry, Call(verdicts))
+                await self._step.save()
+
+        place = f"{self._record.topic}-{self._record.partition}-{self._record.offset}"
+        key = f"{place}-{called[0].outbound.reference}"
+        async with self._line.connection(self._lane):
+            found = await submit(
+                self._line, called, key, priority=self._lane == PRIORITY, doubtful=in_doubt,
+                draining=self._step.draining, opening=lambda: journal([]),
+            )  # fmt: skip
+        await journal(found)
+        return found
 
 
 def _messages(batch: Batch, now: float) -> Iterator[Message]:

@@ -6,7 +6,7 @@ what nobody can know is in doubt.
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,9 +75,16 @@ class Message:
 
 
 async def submit(
-    line: Line, chunk: list[Message], key: str, priority: bool, doubtful: bool, draining: asyncio.Event
+    line: Line,
+    chunk: list[Message],
+    key: str,
+    *,
+    priority: bool,
+    doubtful: bool,
+    draining: asyncio.Event,
+    opening: Callable[[], Awaitable[None]],
 ) -> list[Verdict]:
-    """Call the carrier until every message of the chunk has its verdict.
+    """Call the carrier until every message of the chunk has its verdict; `opening` is awaited before the first call.
 
     `doubtful`: an earlier call under this key may have been taken. From then on only an answer settles it: a refused
     connection or request says nothing of the call before. `draining`: nothing is waited for any more. What surely was
@@ -89,6 +96,7 @@ async def submit(
     begun = time.monotonic()
     impatient = begun + line.config.patience
     pause, longest = _BACKOFF_SECONDS
+    opened = False
     error = Error(errors.CARRIER_UNAVAILABLE, f"{line.name} was never free to take it", permanent=False)
 
     def give_up(otherwise: Verdict) -> list[Verdict]:
@@ -101,6 +109,9 @@ async def submit(
         deadline = begun + (_DOUBTFUL_SECONDS if doubtful else _WAIT_SECONDS)
         if not await _granted(line, parts, priority, deadline, draining):
             return give_up(Verdict(again=True))
+        if not opened:
+            await opening()
+            opened = True
         pulse.check()
         failpoint.reach("dispatch.calling")
         started = time.perf_counter()

@@ -47,12 +47,14 @@ class Step:
 
     `breathe` is awaited between pieces of long work, so that the priority lane passes. `draining` is set when the
     partition is about to be given up (a rebalance, SIGTERM): what would wait for somebody outside then ends soon.
+    `save` makes what an action has put first durable at once, in the middle of the action.
     """
 
     view: View
     outbox: Outbox
     breathe: Callable[[], Awaitable[None]] = turn_of_the_loop
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+    save: Callable[[], Awaitable[None]] = turn_of_the_loop
     acts: list[Callable[["Step"], Coroutine[Any, Any, None]]] = field(default_factory=list)
 
     def act(self, action: Callable[["Step"], Coroutine[Any, Any, None]]) -> None:

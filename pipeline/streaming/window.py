@@ -65,7 +65,7 @@ class Windows:
         view = self._state.view(partition) if self._state else View(None, partition)
         # Whoever holds the state's turn must not wait for the priority lane, which may be waiting for that turn.
         breathe = turn_of_the_loop if source.priority or source.exclusive else courtesy.breathe
-        step = Step(view, Outbox(), breathe, self._draining)
+        step = Step(view, Outbox(), breathe, self._draining, lambda: self._write(partition, view.take_first()))
         for row in rows:
             waiting = source.decide(row, step)
             if waiting is not None:

@@ -70,17 +70,23 @@ class Table:
         rows: list[Record],
         *,
         first: int | None = None,
-        learned: bool = True,
+        learned: bool | int = True,
         sent: bool = True,
         later: bool = True,
+        draining: asyncio.Event | None = None,
     ) -> Sent:
         """The steps of pipeline.streaming.stage for one window.
 
         The worker dies after `first` of the writes that go first; having acted, before what it learned is written
-        (`learned` False); before the outputs (`sent` False); or before the state is written (`later` False). What it
-        had sent by then is returned: it cannot be taken back.
+        (`learned` False, or so many of the writes); before the outputs (`sent` False); or before the state is written
+        (`later` False). What it had sent by then is returned: it cannot be taken back.
         """
-        step = Step(self.view(), Outbox())
+        view = self.view()
+
+        async def save() -> None:
+            self.write(view.take_first())
+
+        step = Step(view, Outbox(), draining=draining or asyncio.Event(), save=save)
 
         async def work() -> Sent:
             for row in rows:
@@ -93,7 +99,8 @@ class Table:
                 return Sent()
             self.write(decided)
             await asyncio.gather(*(action(step) for action in step.acts))
-            if not learned:
+            if learned is not True:
+                self.write(dict(list(step.view.take_first().items())[:learned]))
                 return Sent()
             self.write(step.view.take_first())
             if not sent:

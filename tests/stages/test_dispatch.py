@@ -1,5 +1,6 @@
 """The journal of attempts, and what dispatch makes of every answer a carrier can give."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,7 +14,9 @@ from pipeline.carriers.base import Answered, NotSent, Outbound, Outcome, Refused
 from pipeline.config import HttpCarrier, Settings
 from pipeline.records import Batch, Reference, Submitted, decode_batches, decode_outcomes, encode
 from pipeline.stages import dispatch
-from pipeline.stages.dispatch import CLOSED, DECIDED, OPEN, Attempt, Line
+from pipeline.stages.dispatch import CLOSED, DECIDED, OPEN, Attempt
+from pipeline.stages.submission import Line
+from pipeline.streaming.stage import Abandoned
 from schemas import errors
 from schemas.errors import Error
 from schemas.states import Detailed
@@ -44,6 +47,14 @@ class Script:
 
     async def close(self) -> None:
         pass
+
+
+class Killed(SystemExit):
+    """The worker dies while a call is under way."""
+
+
+def die(messages: Sequence[Outbound]) -> Outcome:
+    raise Killed
 
 
 def accept(messages: Sequence[Outbound]) -> Outcome:
@@ -124,14 +135,45 @@ def test_an_open_attempt_is_repeated_under_its_key_where_the_carrier_knows_it(ta
     assert [journal(table, b) for b in asked] == [CLOSED, CLOSED]
 
 
-def test_an_open_attempt_is_left_in_doubt_where_the_carrier_does_not(table: Table):
-    carrier = Script()
+def test_an_open_call_is_left_in_doubt_where_the_carrier_does_not(table: Table):
+    carrier = Script(die)
     window = Window(table, carrier, idempotent=False)
-    window(about(), learned=False)
+    with pytest.raises(Killed):
+        window(about())
     sent = window(about())
     assert len(carrier.calls) == 1
     assert told(sent) == dict.fromkeys(range(3), (Detailed.IN_DOUBT, ""))
     assert window(about()).rows == {}
+    assert table.keys(b"c") == []
+
+
+def test_of_several_calls_only_the_one_under_way_is_in_doubt(table: Table):
+    """One connection: the first call was answered, the second is under way, the third has not begun."""
+    carrier = Script(accept, die)
+    window = Window(table, carrier, idempotent=False, connections=1, batch=2)
+    with pytest.raises(Killed):
+        window(about(1, 3), about(2, 3))
+    sent = window(about(1, 3), about(2, 3))
+    states = {o.batch: list(o.states) for o in sent.items("t.outcomes", decode_outcomes)}
+    taken, doubt = Detailed.SUBMITTED, Detailed.IN_DOUBT
+    assert states == {about(1).id: [taken, taken, doubt], about(2).id: [doubt, taken, taken]}
+    assert len(carrier.calls) == 3
+    assert len({reference for _, asked in carrier.calls for reference in asked}) == 6
+    assert table.keys(b"c") == []
+
+
+def test_a_torn_journal_calls_the_whole_of_a_key_again(table: Table):
+    """The verdicts of one batch are durable, of its neighbour in the same call not yet: a key stands for the same
+    messages always, and a verdict stays."""
+    carrier = Script(accept, Answered([REJECTED] * 5))
+    window = Window(table, carrier)
+    asked = [about(1, 3), about(2, 2)]
+    window(*asked, learned=1)
+    assert [journal(table, b) for b in asked] == [DECIDED, OPEN]
+    sent = window(*asked)
+    assert carrier.calls[0] == carrier.calls[1]
+    states = {o.batch: set(o.states) for o in sent.items("t.outcomes", decode_outcomes)}
+    assert states == {asked[0].id: {Detailed.SUBMITTED}, asked[1].id: {Detailed.REJECTED}}
 
 
 @pytest.mark.parametrize("idempotent", [True, False])
@@ -147,15 +189,6 @@ def test_a_verdict_that_is_durable_is_only_told_again(table: Table, crash, idemp
     assert [b.index for b in sent.items("t.priced", decode_batches)] == [[2]]
     if once.rows:
         assert told(once) == told(sent)
-
-
-def test_of_a_torn_journal_only_the_open_attempt_is_in_doubt(table: Table):
-    carrier = Script()
-    window = Window(table, carrier, idempotent=False)
-    window(about(1), about(2), first=1)
-    sent = window(about(1), about(2))
-    states = {o.batch: set(o.states) for o in sent.items("t.outcomes", decode_outcomes)}
-    assert states == {about(1).id: {Detailed.IN_DOUBT}, about(2).id: {Detailed.SUBMITTED}}
 
 
 def test_an_open_attempt_of_another_record_is_left_to_that_record(table: Table):
@@ -259,3 +292,52 @@ def test_lanes_answer_in_their_own_topics(table: Table):
     sent = Window(table, Script())(about(), topic=PRIORITY)
     assert "t.outcomes.priority" in sent.rows
     assert "t.outcomes" not in sent.rows
+
+
+class Draining(Script):
+    """A carrier during whose first call the worker begins to give up its partitions."""
+
+    def __init__(self, *answers: Outcome | Callable[[Sequence[Outbound]], Outcome]) -> None:
+        super().__init__(*answers)
+        self.event = asyncio.Event()
+
+    async def submit(self, messages: Sequence[Outbound], key: str) -> Outcome:
+        self.event.set()
+        return await super().submit(messages, key)
+
+
+def test_a_draining_worker_waits_for_answers_and_calls_no_more(table: Table):
+    """One connection: the second call has not begun when the worker is asked to stop."""
+    carrier = Draining()
+    sent = Window(table, carrier, connections=1, batch=2)(about(), draining=carrier.event)
+    assert len(carrier.calls) == 1
+    assert told(sent) == {i: (Detailed.SUBMITTED, f"c00000{i}") for i in range(2)}
+    (back,) = sent.items("t.priced", decode_batches)
+    assert (back.index, back.tried, back.attempt) == ([2], [], 1)
+
+
+@pytest.mark.parametrize("answer", [SlowDown(30), NotSent(ERROR)], ids=["slow down", "not sent"])
+def test_a_draining_worker_does_not_wait_for_a_better_moment(table: Table, answer: Outcome):
+    carrier = Draining(answer)
+    began = time.monotonic()
+    sent = Window(table, carrier, patience=20)(about(), draining=carrier.event)
+    assert time.monotonic() - began < 1
+    assert [b.index for b in sent.items("t.priced", decode_batches)] == [[0, 1, 2]]
+    assert told(sent) == {}
+
+
+def test_what_may_have_been_taken_is_left_to_the_next_worker_under_its_key(table: Table):
+    carrier = Draining(Unknown(ERROR))
+    window = Window(table, carrier, patience=20)
+    with pytest.raises(ExceptionGroup) as raised:
+        window(about(), draining=carrier.event)
+    assert raised.group_contains(Abandoned)
+    assert journal(table, about()) == OPEN
+    assert {s for s, _ in told(window(about())).values()} == {Detailed.SUBMITTED}
+    assert carrier.calls[0] == carrier.calls[1]
+
+
+def test_at_a_carrier_that_knows_no_repeats_it_is_in_doubt_at_once(table: Table):
+    carrier = Draining(Unknown(ERROR))
+    sent = Window(table, carrier, idempotent=False, patience=20)(about(), draining=carrier.event)
+    assert {s for s, _ in told(sent).values()} == {Detailed.IN_DOUBT}
