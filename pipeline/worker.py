@@ -29,7 +29,6 @@ from pipeline.records import Tick, encode
 from pipeline.stages import dispatch, moderate, price, resolve, route, track, validate
 from pipeline.stages import encode as encode_stage
 from pipeline.stages.submission import Line
-from pipeline.store.projector import run_projector
 from pipeline.streaming import app as faust_app
 from pipeline.streaming import client, pulse, topics
 from pipeline.streaming.runner import Runner
@@ -217,6 +216,8 @@ class _Worker:
         await producer.stop()
 
     async def _store(self) -> None:
+        from pipeline.store.projector import run_projector  # brings SQLAlchemy, a third of a worker's start
+
         await run_projector(self._settings, ready=self._store_ready, stop=self._stop)
 
     def _look(self) -> bool:

@@ -129,10 +129,13 @@ class View:
 
     def keys(self, prefix: bytes, until: bytes) -> Iterator[bytes]:
         """Stored keys from `prefix` up to, not including, `until`; this window's writes are not among them."""
-        for key in self._store.keys(from_key=prefix):
-            if key >= until:
-                return
-            yield key
+        try:
+            for key in self._store.keys(from_key=prefix):
+                if key >= until:
+                    return
+                yield key
+        except Exception as error:  # rocksdict raises nothing narrower
+            raise StoreError(f"partition {self.partition}: {error}") from error
 
     def take_first(self) -> dict[bytes, bytes | None]:
         """The writes that go before the outputs, encoded; those since the last call."""
