@@ -7,7 +7,18 @@ import sys
 import structlog
 import typer
 
-from pipeline.commands import accounts, bench, dead_letters, demo, inspect, messages, prices, processes, show_topics
+from pipeline.commands import (
+    accounts,
+    bench,
+    dead_letters,
+    demo,
+    in_doubt,
+    inspect,
+    messages,
+    prices,
+    processes,
+    show_topics,
+)
 from pipeline.config import ConfigError
 from pipeline.ops.child import StartError
 from pipeline.streaming.topics import TopicMismatch
@@ -18,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (processes, demo, messages, inspect, accounts, show_topics, prices, dead_letters, bench):
+for module in (processes, demo, messages, in_doubt, inspect, accounts, show_topics, prices, dead_letters, bench):
     module.register(app)
 
 

@@ -166,6 +166,18 @@ class Tick(msgspec.Struct, array_like=True):
     at: int
 
 
+class Resolution(msgspec.Struct, array_like=True):
+    """An operator's word on messages in doubt (12 bytes each), all of one partition's batches.
+
+    `action`: resend, or fail. `by`: the operator. `at`: Unix ms.
+    """
+
+    action: str
+    messages: list[bytes]
+    by: str
+    at: int
+
+
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -192,3 +204,4 @@ decode_outcomes = msgspec.msgpack.Decoder(list[Outcome]).decode
 decode_settlements = msgspec.msgpack.Decoder(list[Settlement]).decode
 decode_credits = msgspec.msgpack.Decoder(list[Credit]).decode
 decode_ticks = msgspec.msgpack.Decoder(list[Tick]).decode
+decode_resolution = msgspec.msgpack.Decoder(Resolution).decode

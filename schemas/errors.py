@@ -44,6 +44,7 @@ NO_ROUTE = 3030
 CARRIER_UNAVAILABLE = 3031
 CARRIER_REJECTED = 3032
 IN_DOUBT = 3033
+FAILED_BY_OPERATOR = 3034
 
 UNDELIVERABLE = 3040
 EXPIRED = 3041
@@ -81,6 +82,7 @@ CATALOGUE: dict[int, str] = {
     CARRIER_UNAVAILABLE: "No carrier could be reached before the message's validity ended.",
     CARRIER_REJECTED: "The carrier refused the message.",
     IN_DOUBT: "It is unknown whether the carrier took the message; it is not sent again.",
+    FAILED_BY_OPERATOR: "It stayed unknown whether the carrier took the message, and an operator gave it up.",
     UNDELIVERABLE: "The carrier could not deliver the message.",
     EXPIRED: "The message was not delivered within its validity.",
     NO_RECEIPT: "The carrier sent no receipt within the message's validity.",

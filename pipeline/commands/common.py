@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import getpass
 import json
+import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
@@ -51,6 +54,15 @@ def running(file: Path | None) -> Settings:
     kafka = settings.kafka.model_copy(update={"bootstrap_servers": found["kafka"]})
     gateway = settings.gateway.model_copy(update={"port": found["gatewayPort"]})
     return settings.model_copy(update={"kafka": kafka, "gateway": gateway})
+
+
+def operator() -> str:
+    """user@machine, for whoever asks later who did it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user that has no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

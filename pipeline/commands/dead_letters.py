@@ -1,9 +1,6 @@
 """`dead-letters`: records that no stage could read: which, why, and what is to become of them."""
 
 import base64
-import getpass
-import os
-import socket
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipeline.commands import letterbox
-from pipeline.commands.common import ConfigOption, JsonOption, fail, running, show_json
+from pipeline.commands.common import ConfigOption, JsonOption, fail, operator, running, show_json
 from pipeline.commands.letterbox import Filed, Filter
 from pipeline.commands.reading import ask
 from pipeline.config import Settings
@@ -168,7 +165,7 @@ class _Work:
         act = letterbox.replay if self._what == REPLAYED else letterbox.drop
         # One record that Kafka refuses costs an idempotent producer its count; and here a repeat does no harm.
         async with client.producer(self._settings.kafka, enable_idempotence=False) as producer:
-            await act(self._settings, producer, chosen, _who(), self._tell)
+            await act(self._settings, producer, chosen, operator(), self._tell)
 
     def _tell(self, letter: Letter, wrong: str | None) -> None:
         self._progress.advance(self._bar)
@@ -225,15 +222,6 @@ def _place(id_: str) -> tuple[int, int]:
         if not (digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS):
             fail(f"{id_}: write it as PARTITION:OFFSET, as `sms-pipeline dead-letters list` names it", 2)
     return int(partition), int(offset)
-
-
-def _who() -> str:
-    """user@machine, for whoever asks later who did it."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user that has no name
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 def _view(one: Filed) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import typer
 from pipeline import config
 from pipeline.commands.common import ConfigOption, JsonOption, fail, show_json
 from pipeline.commands.fates import show_table
+from pipeline.commands.stored import Find, finder
 from schemas.states import Detailed, is_final
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def status(
     follow: Annotated[bool, typer.Option("--follow", help="Stay until all are final, and show every change.")] = False,
     config_file: ConfigOption = None,
 ) -> None:
-    """Show messages by id, by request, or those in doubt.
+    """Show messages by id, by request, or those in doubt (which `resend` and `fail` resolve).
 
     Reads the read model (the database of storage.database), which follows the pipeline within moments; the running
     system is not asked. With --json: a status record a line, with updatedAt, sentAt and deliveredAt.
@@ -46,7 +47,7 @@ def status(
     if request and account is None:
         fail("--request asks for --account: request ids are an account's own", 2)
     wanted = [id_.lower() for id_ in ids]
-    look = _lookup(config.load(config_file), account, wanted, request, in_doubt)
+    look = _look(finder(config.load(config_file)), account, wanted, request, in_doubt)
     if follow:
         _follow(look, wanted, json, endless=in_doubt)
         return
@@ -62,30 +63,11 @@ def status(
         fail(f"the read model knows no {', '.join(missing)}{whose}; a new message takes a moment (--follow waits)")
 
 
-def _lookup(
-    settings: config.Settings, account: str | None, ids: list[str], request: list[str], in_doubt: bool
+def _look(
+    find: Find, account: str | None, ids: list[str], request: list[str], in_doubt: bool
 ) -> "Callable[[], list[StoredMessage]]":
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from pipeline.store.database import FILE, SQLITE, open_database
-    from pipeline.store.lookup import find
-
-    file = settings.storage.directory / FILE
-    if settings.storage.database == SQLITE and not file.exists():
-        fail(f"no read model at {file}; a running system keeps it (`sms-pipeline up`, or `worker store`)")
     states = [Detailed.IN_DOUBT.name] if in_doubt else []
-
-    def look() -> "list[StoredMessage]":
-        try:
-            return find(engine, account, ids=ids, request_ids=request, detailed_states=states)
-        except SQLAlchemyError as error:
-            fail(f"the read model does not answer: {error.args[0] if error.args else error}")
-
-    try:
-        engine = open_database(settings)
-    except SQLAlchemyError as error:
-        fail(f"the read model cannot be opened: {error.args[0] if error.args else error}")
-    return look
+    return lambda: find(account, ids=ids, request_ids=request, detailed_states=states)
 
 
 def _follow(look: "Callable[[], list[StoredMessage]]", ids: list[str], json: bool, *, endless: bool) -> None:

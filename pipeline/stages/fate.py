@@ -18,9 +18,6 @@ from schemas.errors import Error
 from schemas.states import RECEIPT_STATES, STATE, TERMINAL, Detailed
 from schemas.status import CLOUDEVENT_SOURCE, CLOUDEVENT_TYPE, StatusError, StatusRecord
 
-#: After a message's validity ended, how long its receipt is waited for.
-RECEIPT_GRACE_SECONDS = 60
-
 
 def sequence_of(state: int) -> int:
     """The place of a state on the way, as status records tell it.
@@ -31,19 +28,40 @@ def sequence_of(state: int) -> int:
     return next(place for limit, place in _SEQUENCE if state <= limit)
 
 
+#: Every move a message can make takes it to a higher place.
 _SEQUENCE = (
     (Detailed.QUEUED, 1),
-    (Detailed.SUBMITTED, 2),
-    (Detailed.BUFFERED, 3),
-    (Detailed.ENROUTE, 4),
-    (max(Detailed), 5),
+    (Detailed.IN_DOUBT, 2),
+    (Detailed.SUBMITTED, 3),
+    (Detailed.BUFFERED, 4),
+    (Detailed.ENROUTE, 5),
+    (max(Detailed), 6),
 )
 
 
-class Progress(msgspec.Struct, array_like=True):
-    """How far a batch's messages are: state and parts delivered by recipient; settled micro-units; when due.
+class Told(msgspec.Struct, array_like=True):
+    """One move of some messages (positions), as the world is told of it: to what, when (Unix ms), and why."""
 
-    `due`: Unix seconds after which messages without a final state have none coming.
+    state: int
+    at: int
+    error: Error | None
+    positions: list[int]
+
+
+class Again(msgspec.Struct, array_like=True):
+    """Messages (positions) that go back to routing, and the attempt that this is."""
+
+    attempt: int
+    positions: list[int]
+
+
+class Progress(msgspec.Struct, array_like=True):
+    """How far a batch's messages are: state and parts delivered by recipient; micro-units in totals; when due.
+
+    `due`: Unix seconds after which messages without a final state have none coming. `untold` and `again`: what is
+    decided and not yet known to be told or sent; `settled`: micro-units of which price has been told. `priority`: the
+    batch's lane. Of messages in doubt: how often each was `resent`, whose resends are `unanswered`, and up to which
+    offset operators' resolutions are in here.
     """
 
     state: bytearray
@@ -51,6 +69,25 @@ class Progress(msgspec.Struct, array_like=True):
     due: int
     captured: int = 0
     released: int = 0
+    untold: list[Told] = []
+    again: list[Again] = []
+    settled: int = 0
+    priority: bool = False
+    resent: dict[int, int] = {}
+    unanswered: set[int] = set()
+    resolved: int = -1
+
+    def note(self, change: "Change") -> None:
+        """Remember to tell a move."""
+        last = self.untold[-1] if self.untold else None
+        if last and (last.state, last.at, last.error) == (change.state, change.at, change.error):
+            last.positions.append(change.position)
+        else:
+            self.untold.append(Told(change.state, change.at, change.error, [change.position]))
+
+    def told(self) -> "Progress":
+        """The same, once everything in it is told."""
+        return msgspec.structs.replace(self, untold=[], again=[], settled=self.captured + self.released)
 
 
 class Sent(msgspec.Struct, array_like=True):
@@ -77,9 +114,9 @@ class Change(msgspec.Struct):
     error: Error | None = None
 
 
-def begin(batch: Batch) -> Progress:
+def begin(batch: Batch, grace_seconds: int = 60) -> Progress:
     """An accepted batch, before anything was told of it."""
-    due = batch.received_at // 1000 + batch.validity_seconds + RECEIPT_GRACE_SECONDS
+    due = batch.received_at // 1000 + batch.validity_seconds + grace_seconds
     return Progress(bytearray(len(batch)), bytearray(len(batch)), due)
 
 
@@ -93,11 +130,18 @@ def position_of(batch: Batch, index: int) -> int | None:
 
 
 def move(batch: Batch, progress: Progress, change: Change) -> bool:
-    """Move one message, if that is forward, and settle its money. False where nothing changes."""
+    """Move one message, if that is forward, settle its money, and note the move. False where there is none.
+
+    A message in doubt keeps its reservation: it is paid once it is known to be taken, and given back where its end
+    comes without that.
+    """
     old, new = progress.state[change.position], change.state
+    if not change.by_receipt:
+        progress.unanswered.discard(change.position)
     if old >= TERMINAL or new <= old:
         return False
     progress.state[change.position] = new
+    progress.note(change)
     if new == Detailed.DELIVERED:
         progress.delivered[change.position] = batch.content_of(change.position).count
     if old < Detailed.SUBMITTED and new >= Detailed.SUBMITTED and not batch.dry_run:

@@ -1,18 +1,21 @@
 """Track: what happened to each message in the end?
 
-In: outcomes of every stage (`sms.outcomes`), carriers' receipts (`sms.receipts`), and the clock (`sms.ticks`). Out:
-one status record a message and transition (`sms.status`), and what of the reserved money is earned (`sms.settlements`).
-Table, by batch:
+In: outcomes of every stage (`sms.outcomes`), carriers' receipts (`sms.receipts`), operators' word on messages in doubt
+(`sms.resolutions`), and the clock (`sms.ticks`). Out: one status record a message and transition (`sms.status`), what
+of the reserved money is earned (`sms.settlements`), and what is sent again (`sms.priced`). Table, by batch:
 
     b<batch>        the batch as accepted     p<batch>  how far its messages are      s<batch>  carriers and their ids
     k<batch>        what came before the news that the batch is accepted, parked
     x<batch><index> a rejection that was told t<due><batch>  when to give up waiting
 
 News of one batch may come in any order and twice: states move forward only, so order and repeats change nothing.
+Moves are written before they are told (see telling.py): of two topics that know different ends of a message, after a
+crash as before, the one that was heard first has decided. The batch itself is written last: it is known from then on.
 """
 
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
 from itertools import islice
 
 import msgspec
@@ -22,13 +25,23 @@ from pipeline import ids
 from pipeline.carriers import receipts
 from pipeline.config import Settings
 from pipeline.ops import metrics
-from pipeline.records import Accepted, Batch, Outcome, Rejected, Settlement, Submitted, decode_outcomes, decode_ticks
-from pipeline.stages import fate
+from pipeline.records import (
+    Accepted,
+    Batch,
+    Outcome,
+    Rejected,
+    Resolution,
+    Submitted,
+    decode_outcomes,
+    decode_resolution,
+    decode_ticks,
+)
+from pipeline.stages import doubt, fate
 from pipeline.stages.fate import Change, Progress, Sent
-from pipeline.streaming.stage import Record, Source, Step
-from pipeline.streaming.topics import LANES, TopicNames
+from pipeline.stages.telling import NONE, Telling
+from pipeline.streaming.stage import Record, Source, Step, Unreadable
+from pipeline.streaming.topics import LANES, PRIORITY, TopicNames
 from schemas.states import TERMINAL, Detailed
-from schemas.status import TEXT_HEADER
 
 log = structlog.get_logger()
 
@@ -36,12 +49,10 @@ log = structlog.get_logger()
 _EARLY = frozenset({"validate", "encode", "moderate", "price"})
 #: Decoded batches kept, so that each receipt does not decode its batch again.
 _BATCHES_KEPT = 256
-_NONE = 255
 #: Batches given up on at one tick; after a long stop the rest waits for the next ticks.
 _DUE_A_TICK = 200
-#: News parked for a batch, or kept of a message's text, at most.
+#: Receipts parked for a batch, at most.
 _PARKED_RECEIPTS = 5_000
-_TEXT_CHARACTERS = 5_000
 
 
 #: A receipt: message index, status, code, received at, carrier, the carrier's id.
@@ -62,6 +73,7 @@ def sources(settings: Settings) -> list[Source]:
     return [
         *(Source(names.outcomes(lane), tracker.outcomes, max_records=16) for lane in LANES),
         Source(names.receipts, tracker.receipts, max_records=64),
+        Source(names.resolutions, tracker.resolutions),
         Source(names.ticks, tracker.ticks),
     ]
 
@@ -72,13 +84,15 @@ class Tracker:
     def __init__(self, settings: Settings, names: TopicNames) -> None:
         self._names = names
         self._partitions = settings.kafka.partitions
+        self._grace = settings.limits.receipt_grace_seconds
         self._batches: OrderedDict[bytes, Batch] = OrderedDict()
 
     def outcomes(self, record: Record, step: Step) -> None:
         """News from our own stages."""
         now = int(time.time() * 1000)
+        priority = record.topic.endswith(PRIORITY)
         for outcome in decode_outcomes(record.value):
-            self._outcome(outcome, step, now)
+            self._outcome(outcome, step, now, priority)
 
     def receipts(self, record: Record, step: Step) -> None:
         """News from carriers: receipts with our reference, of any batches of this partition."""
@@ -98,8 +112,31 @@ class Tracker:
                 step.view.put(b"k" + batch_id, parked)
                 metrics.RECEIPTS_UNMATCHED.labels(found.carrier).inc(len(rows))
             else:
-                late = self._apply(step, batch, self._receipt_changes(step, batch, rows))
+                progress = self._progress(step, batch)
+                late = self._apply(step, batch, progress, self._receipt_changes(step, batch, progress, rows))
                 metrics.RECEIPTS_LATE.labels(found.carrier).inc(late)
+
+    def resolutions(self, record: Record, step: Step) -> None:
+        """An operator's word on messages in doubt. The same record again does nothing more."""
+        resolution = decode_resolution(record.value)
+        if resolution.action not in (doubt.RESEND, doubt.FAIL):
+            raise Unreadable(f"nobody knows how to {resolution.action[:32]!r} a message")
+        by_batch: dict[bytes, list[int]] = {}
+        for message in resolution.messages:
+            index = int.from_bytes(message[ids.BATCH_BYTES :], "big")
+            by_batch.setdefault(message[: ids.BATCH_BYTES], []).append(index)
+        for batch_id, indexes in by_batch.items():
+            batch = self._batch(step, batch_id)
+            if batch is None:
+                self._audit(resolution, batch_id, {doubt.UNKNOWN: indexes})
+                continue
+            progress = self._progress(step, batch)
+            changes: list[Change] = []
+            if record.offset > progress.resolved:
+                changes, results = doubt.resolve(batch, progress, resolution, indexes)
+                progress.resolved = record.offset
+                self._audit(resolution, batch_id, results)
+            self._apply(step, batch, progress, changes)
 
     def ticks(self, record: Record, step: Step) -> None:
         """Give up on messages whose validity and grace are over."""
@@ -113,12 +150,12 @@ class Tracker:
             progress = self._progress(step, batch)
             waiting = [p for p, state in enumerate(progress.state) if state < TERMINAL]
             log.info("batch.due", batch=batch.id.hex(), without_receipt=len(waiting))
-            self._apply(step, batch, [fate.no_receipt(position, tick.at * 1000) for position in waiting])
+            self._apply(step, batch, progress, [fate.no_receipt(position, tick.at * 1000) for position in waiting])
 
-    def _outcome(self, outcome: Outcome, step: Step, now: int) -> None:
+    def _outcome(self, outcome: Outcome, step: Step, now: int, priority: bool) -> None:
         match outcome:
             case Accepted(batch):
-                self._accepted(batch, step, now)
+                self._accepted(batch, step, now, priority)
             case Rejected() if outcome.stage in _EARLY:
                 self._rejected_early(outcome, step, now)
             case Rejected() | Submitted():
@@ -129,25 +166,27 @@ class Tracker:
                     parked.outcomes.append(outcome)
                     step.view.put(b"k" + batch_id, parked)
                 else:
-                    self._apply(step, batch_known, self._outcome_changes(step, batch_known, outcome, now))
+                    self._heard(step, batch_known, self._progress(step, batch_known), outcome, now)
 
-    def _accepted(self, batch: Batch, step: Step, now: int) -> None:
-        if step.view.get(b"b" + batch.id, bytes) is not None:
-            metrics.REPEATS.labels("track").inc()
-            return
-        step.view.put(b"b" + batch.id, batch)
-        progress = fate.begin(batch)
-        step.view.put(b"p" + batch.id, progress)
-        self._apply(step, batch, [Change(position, Detailed.ACCEPTED, now) for position in range(len(batch))])
-        if batch.dry_run:
-            return
-        step.view.put(b"t" + progress.due.to_bytes(8, "big") + batch.id, b"")
+    def _accepted(self, batch: Batch, step: Step, now: int, priority: bool) -> None:
+        progress = self._progress(step, batch)
         parked = step.view.get(b"k" + batch.id, Parked)
         if parked:
             step.view.delete(b"k" + batch.id)
+        if step.view.get(b"b" + batch.id, bytes) is not None:
+            metrics.REPEATS.labels("track").inc()
+            self._apply(step, batch, progress, [])
+            return
+        progress.priority = priority
+        if not batch.dry_run:
+            step.view.put_first(b"t" + progress.due.to_bytes(8, "big") + batch.id, b"")
+        step.view.put_first(b"b" + batch.id, batch)
+        accepted = [Change(position, Detailed.ACCEPTED, now) for position in range(len(batch))]
+        self._apply(step, batch, progress, accepted)
+        if parked:
             for outcome in parked.outcomes:
-                self._apply(step, batch, self._outcome_changes(step, batch, outcome, now))
-            self._apply(step, batch, self._receipt_changes(step, batch, parked.receipts))
+                self._heard(step, batch, progress, outcome, now)
+            self._apply(step, batch, progress, self._receipt_changes(step, batch, progress, parked.receipts))
 
     def _rejected_early(self, rejected: Rejected, step: Step, now: int) -> None:
         """These recipients never became part of an accepted batch: their one and final record is told here."""
@@ -158,92 +197,86 @@ class Tracker:
             return
         step.view.put(key, b"1")
         teller = fate.Teller(batch)
+        telling = Telling.of(step, self._names, self._partitions)
         for position, which in enumerate(rejected.which):
             told = teller.tell(position, rejected.state, now, sequence=1, error=rejected.errors[which])
-            self._tell(step, batch, told, teller.text(position))
+            telling.record(step, batch, told, teller.text(position))
         metrics.TRANSITIONS.labels(Detailed(rejected.state).name).inc(len(batch))
 
-    def _outcome_changes(self, step: Step, batch: Batch, outcome: Submitted | Rejected, now: int) -> list[Change]:
-        if isinstance(outcome, Rejected):
-            rejected = outcome.batch
-            return [
+    def _heard(self, step: Step, batch: Batch, progress: Progress, outcome: Submitted | Rejected, now: int) -> None:
+        """A carrier's answer, or a rejection after acceptance."""
+        if isinstance(outcome, Submitted):
+            changes = self._answer_changes(step, batch, progress, outcome)
+        else:
+            changes = [
                 Change(position, outcome.state, now, error=outcome.errors[which])
-                for index, which in zip(rejected.index, outcome.which, strict=True)
+                for index, which in zip(outcome.batch.index, outcome.which, strict=True)
                 if (position := fate.position_of(batch, index)) is not None
             ]
+        self._apply(step, batch, progress, changes)
+
+    def _answer_changes(self, step: Step, batch: Batch, progress: Progress, answer: Submitted) -> list[Change]:
         sent = self._sent(step, batch)
-        carrier = sent.place(outcome.carrier)
+        carrier = sent.place(answer.carrier)
         changes = []
-        for index, state, reference in zip(outcome.index, outcome.states, outcome.references, strict=True):
+        for index, state, reference in zip(answer.index, answer.states, answer.references, strict=True):
             position = fate.position_of(batch, index)
-            if position is not None:
+            if position is None or progress.state[position] >= TERMINAL:  # an end stays as it was told
+                continue
+            if state > progress.state[position] or not sent.references[position]:
                 sent.which[position] = carrier
                 sent.references[position] = reference
-                changes.append(Change(position, state, outcome.at, error=outcome.errors.get(index)))
-        step.view.put(b"s" + batch.id, sent)
+            changes.append(Change(position, state, answer.at, error=answer.errors.get(index)))
+        step.view.put_first(b"s" + batch.id, sent)
         return changes
 
-    def _receipt_changes(self, step: Step, batch: Batch, rows: list[_Row]) -> list[Change]:
+    def _receipt_changes(self, step: Step, batch: Batch, progress: Progress, rows: list[_Row]) -> list[Change]:
         sent, learned = self._sent(step, batch), False
         changes = []
         for index, status, code, at, carrier, reference in rows:
             position = fate.position_of(batch, index)
             if position is None:
                 continue
-            if sent.which[position] == _NONE and reference:  # the receipt is here before the carrier's answer
-                learned = True
+            if reference and not sent.references[position] and progress.state[position] < TERMINAL:
+                learned = True  # the receipt is here before the carrier's answer, or there was none
                 sent.which[position] = sent.place(carrier)
                 sent.references[position] = reference
             change = fate.receipt_change(position, status, code, at)
             if change:
                 changes.append(change)
         if learned:
-            step.view.put(b"s" + batch.id, sent)
+            step.view.put_first(b"s" + batch.id, sent)
         return changes
 
-    def _apply(self, step: Step, batch: Batch, changes: list[Change]) -> int:
-        """Move messages, tell each move, settle; the number of changes that were none (late or repeated)."""
-        progress = self._progress(step, batch)
-        settled = progress.captured + progress.released
-        sent = step.view.get(b"s" + batch.id, Sent)
-        teller = fate.Teller(batch)
+    def _apply(self, step: Step, batch: Batch, progress: Progress, changes: Iterable[Change]) -> int:
+        """Move messages and tell what is untold; the number of changes that were none (late or repeated).
+
+        Written in this order: what telling needs (`s`), the progress, and a new batch behind it.
+        """
         moved: Counter[int] = Counter()
+        late = 0
         for change in changes:
             if not fate.move(batch, progress, change):
+                late += 1
                 continue
             moved[change.state] += 1
-            position = change.position
-            which = sent.which[position] if sent else _NONE
-            told = teller.tell(
-                position, change.state, change.at,
-                error=change.error,
-                delivered=progress.delivered[position],
-                carrier=sent.carriers[which] if sent and which != _NONE else None,
-                reference=sent.references[position] if sent else None,
-            )  # fmt: skip
-            self._tell(step, batch, told, teller.text(position) if change.state == Detailed.ACCEPTED else None)
             if change.state >= TERMINAL:
                 metrics.FINAL_LATENCY.observe((change.at - batch.received_at) / 1000)
         for state, count in moved.items():
             metrics.TRANSITIONS.labels(Detailed(state).name).inc(count)
-        if moved:
-            step.view.put(b"p" + batch.id, progress)
-            if min(progress.state) >= TERMINAL:
-                step.view.delete(b"t" + progress.due.to_bytes(8, "big") + batch.id)
-        if progress.captured + progress.released != settled:
-            settlement = Settlement(batch.id, batch.account, progress.captured, progress.released)
-            account = ids.partition_of(batch.account.encode(), self._partitions)
-            step.outbox.pack(self._names.settlements, account, settlement)
-        return len(changes) - moved.total()
+        if moved or progress.resolved >= 0:
+            step.view.put_first(b"p" + batch.id, progress, last=True)
+            if step.view.wrote(b"b" + batch.id):
+                step.view.put_first(b"b" + batch.id, batch, last=True)
+        if progress.untold or progress.again:
+            Telling.of(step, self._names, self._partitions).add(batch)
+        return late
 
-    def _tell(
-        self, step: Step, batch: Batch, told: tuple[bytes, bytes, list[tuple[str, bytes]]], text: str | None
-    ) -> None:
-        key, value, headers = told
-        if text is not None:
-            headers.append((TEXT_HEADER, text[:_TEXT_CHARACTERS].encode("utf-8", "replace")))
-        partition = ids.partition_of(batch.id, self._partitions)
-        step.outbox.record(self._names.status, partition, value, key=key, headers=headers)
+    def _audit(self, resolution: Resolution, batch_id: bytes, results: dict[str, list[int]]) -> None:
+        for result, indexes in results.items():
+            metrics.RESOLUTIONS.labels(resolution.action, result).inc(len(indexes))
+            named = [ids.message_id(batch_id, index) for index in indexes]
+            log.warning("message.resolved", action=resolution.action, result=result, by=resolution.by, messages=named)
 
     def _batch(self, step: Step, batch_id: bytes) -> Batch | None:
         known = self._batches.get(batch_id)
@@ -256,11 +289,11 @@ class Tracker:
         return known
 
     def _progress(self, step: Step, batch: Batch) -> Progress:
-        return step.view.get(b"p" + batch.id, Progress) or fate.begin(batch)
+        return step.view.get(b"p" + batch.id, Progress) or fate.begin(batch, self._grace)
 
     def _sent(self, step: Step, batch: Batch) -> Sent:
         found = step.view.get(b"s" + batch.id, Sent)
-        return found or Sent([], bytearray([_NONE]) * len(batch), [""] * len(batch))
+        return found or Sent([], bytearray([NONE]) * len(batch), [""] * len(batch))
 
     def _parked(self, step: Step, batch_id: bytes) -> Parked:
         return step.view.get(b"k" + batch_id, Parked) or Parked()

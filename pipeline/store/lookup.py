@@ -15,12 +15,19 @@ def find(
     ids: Sequence[str] = (),
     request_ids: Sequence[str] = (),
     detailed_states: Sequence[str] = (),
+    carriers: Sequence[str] = (),
+    updated_before: str | None = None,
 ) -> list[StoredMessage]:
-    """Messages that match everything given, oldest first. Without an account every row is looked at."""
+    """Messages that match everything given, oldest first. Without an account every row is looked at.
+
+    `updated_before`: RFC 3339 as the status records have it, of the last news.
+    """
     query = sql.select(*(messages.c[field] for field in StoredMessage.__struct_fields__)).order_by(messages.c.id)
     if account is not None:
         query = query.where(messages.c.account == account)
-    wanted = {"id": ids, "request_id": request_ids, "detailed_state": detailed_states}
+    if updated_before is not None:
+        query = query.where(messages.c.updated_at < updated_before)
+    wanted = {"id": ids, "request_id": request_ids, "detailed_state": detailed_states, "carrier": carriers}
     for column, values in wanted.items():
         if values:
             query = query.where(messages.c[column].in_(values))

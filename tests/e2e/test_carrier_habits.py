@@ -73,7 +73,7 @@ def became(told: Status) -> tuple[str, int | None]:
 def taken(user: User) -> list[Status]:
     """Final records of the messages that a carrier took, which are paid for."""
     final = [told for each in user.everything().values() for told in each if told["final"]]
-    return [told for told in final if told["detailedState"] not in ("REJECTED", "FAILED")]
+    return [told for told in final if told["carrierReference"]]
 
 
 def journal(rig: Rig) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ def test_whatever_comes_states_move_forward_and_the_money_adds_up(news, dry_run)
         if not moved:
             assert progress == before
         if moved and old:
-            assert fate.sequence_of(change.state) >= fate.sequence_of(old)
+            assert fate.sequence_of(change.state) > fate.sequence_of(old)
         assert progress.captured >= before.captured
         assert progress.released >= before.released
     gone = sum(cost for cost, state in zip(COSTS, progress.state, strict=True) if state >= Detailed.SUBMITTED)
@@ -106,6 +106,27 @@ def test_what_no_carrier_took_is_given_back_and_what_one_took_is_paid():
         assert (progress.captured, progress.released) == (PRICE, 0)
 
 
+def test_money_in_doubt_is_reserved_until_it_is_known_who_has_the_message():
+    ends = {
+        Detailed.SUBMITTED: (PRICE, 0),
+        Detailed.DELIVERED: (PRICE, 0),
+        Detailed.NO_RECEIPT: (0, PRICE),
+        Detailed.FAILED: (0, PRICE),
+        Detailed.REJECTED: (0, PRICE),
+        Detailed.EXPIRED: (0, PRICE),
+    }
+    for state, money in ends.items():
+        progress = fate.begin(priced())
+        fate.move(priced(), progress, Change(0, Detailed.IN_DOUBT, NOON_MS))
+        assert (progress.captured, progress.released) == (0, 0)
+        fate.move(priced(), progress, Change(0, state, NOON_MS))
+        assert (progress.captured, progress.released) == money
+    progress = fate.begin(priced())
+    for change in (Change(0, Detailed.SUBMITTED, NOON_MS), fate.no_receipt(0, NOON_MS)):
+        fate.move(priced(), progress, change)
+    assert (progress.captured, progress.released) == (PRICE, 0)
+
+
 def test_a_receipt_that_says_nothing_changes_nothing():
     assert fate.receipt_change(0, "UNKNOWN", None, 0) is None
     assert fate.receipt_change(0, "", None, 0) is None
@@ -126,10 +147,10 @@ def test_the_record_tells_the_message():
                                                   reference="a1")  # fmt: skip
     told = msgspec.json.decode(value, type=StatusRecord)
     assert told.id == key.decode()
-    assert (told.state, told.detailed_state, told.final, told.sequence) == ("DELIVERED", "DELIVERED", True, 5)
+    assert (told.state, told.detailed_state, told.final, told.sequence) == ("DELIVERED", "DELIVERED", True, 6)
     assert (told.price, told.total_price, told.message_count, told.parts_delivered) == ("0.0500", "0.1000", 2, 2)
     assert told.at == "2026-09-21T14:13:20.007Z"
-    assert dict(headers)["ce_id"] == key + b":5"
+    assert dict(headers)["ce_id"] == key + b":6"
 
 
 def test_a_dry_run_ends_when_it_is_accepted():
@@ -140,7 +161,14 @@ def test_a_dry_run_ends_when_it_is_accepted():
 def test_the_sequence_grows_with_every_move_a_message_can_make():
     """A reader drops what is not newer: two states that may follow each other must not share a place."""
     ways = [
-        [Detailed.ACCEPTED, Detailed.IN_DOUBT, Detailed.BUFFERED, Detailed.ENROUTE, Detailed.DELIVERED],
+        [
+            Detailed.ACCEPTED,
+            Detailed.IN_DOUBT,
+            Detailed.SUBMITTED,
+            Detailed.BUFFERED,
+            Detailed.ENROUTE,
+            Detailed.FAILED,
+        ],
         [Detailed.ACCEPTED, Detailed.SUBMITTED, Detailed.BUFFERED, Detailed.ENROUTE, Detailed.UNDELIVERABLE],
         [Detailed.ACCEPTED, Detailed.REJECTED],
     ]

@@ -1,110 +1,21 @@
 """Fates through the track stage: any order, any repetition, and deaths of the worker between any two writes."""
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stepping import NOON_MS, SETTINGS, Log, Table, batch, decides
+from stepping import NOON_MS, SETTINGS, Log, Table, decides
+from tracking import PRICE, RECEIPTS, RECIPIENTS, Stage, about, receipt, submitted
 
 from pipeline import ids
 from pipeline.carriers import receipts
 from pipeline.carriers.receipts import Receipt, ReceiptBatch
-from pipeline.records import (
-    Accepted,
-    Batch,
-    Reference,
-    Rejected,
-    Settlement,
-    Submitted,
-    Tick,
-    decode_settlements,
-    encode,
-    encode_one,
-)
-from pipeline.stages import fate, resolve, track
+from pipeline.records import Accepted, Reference, Rejected, Tick, encode_one
+from pipeline.stages import resolve
 from pipeline.stages.fate import Progress
 from pipeline.stages.route import retried
 from schemas.errors import Error
 from schemas.states import Detailed
 from schemas.status import StatusRecord
-
-OUTCOMES, RECEIPTS, TICKS = "t.outcomes", "t.receipts", "t.ticks"
-RECIPIENTS = 4
-PRICE = 50_000
-_status = msgspec.json.Decoder(StatusRecord).decode
-
-
-def about(**more) -> Batch:
-    return batch(1, RECIPIENTS, prices=[PRICE], currency="EUR", **more)
-
-
-def submitted(states: dict[int, Detailed], carrier: str = "sim") -> Submitted:
-    sent = [state == Detailed.SUBMITTED for state in states.values()]
-    return Submitted(
-        batch=about().id, account="acme", carrier=carrier, at=NOON_MS, index=list(states),
-        states=bytes(states.values()), references=[f"c{i}" if s else "" for i, s in zip(states, sent, strict=True)],
-        errors={i: Error(3032, "no") for i, s in states.items() if s in (Detailed.REJECTED, Detailed.IN_DOUBT)},
-    )  # fmt: skip
-
-
-def receipt(index: int, status: str) -> ReceiptBatch:
-    reference = ids.message_id(about().id, index)
-    return ReceiptBatch("sim", NOON_MS + 1000, [Receipt(f"c{index}", reference, status, "000", None)])
-
-
-class Stage:
-    """The track stage on one store; a new one is a new process."""
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        self.logs = {topic: Log(topic) for topic in (OUTCOMES, RECEIPTS, TICKS)}
-        self.told: list[StatusRecord] = []
-        self.settlements: list[Settlement] = []
-        self.restart()
-
-    def restart(self) -> None:
-        self._decides = decides(track.sources(SETTINGS))
-
-    def take(self, news: object, **crash: object) -> None:
-        """One record, one window. With a crash the record comes again to a new process."""
-        if crash:
-            self.die_over(news, **crash)
-        self._window(news, {})
-
-    def die_over(self, news: object, **crash: object) -> None:
-        """A window that is cut short; its record is still to come again."""
-        self._window(news, crash)
-        self.restart()
-
-    def _window(self, news: object, crash: dict[str, object]) -> None:
-        if isinstance(news, ReceiptBatch):
-            row = self.logs[RECEIPTS].append(receipts.encode(news))
-        else:
-            row = self.logs[TICKS if isinstance(news, Tick) else OUTCOMES].append(encode([news]))
-        sent = self.table.window(self._decides[row.topic], [row], **crash)
-        self.told += [_status(value) for _, value in sent.keyed.get("t.status", [])]
-        self.settlements += sent.items("t.settlements", decode_settlements)
-
-    def fates(self) -> dict[int, list[StatusRecord]]:
-        """Each recipient's records in order, the repeats of a crash told apart by their sequence and dropped."""
-        found: dict[int, dict[int, StatusRecord]] = {}
-        for told in self.told:
-            before = found.setdefault(told.index, {}).setdefault(told.sequence, told)
-            assert (before.detailed_state, before.error) == (told.detailed_state, told.error)
-            assert told.sequence == fate.sequence_of(Detailed[told.detailed_state]) or told.sequence == 1
-        return {index: [by[s] for s in sorted(by)] for index, by in found.items()}
-
-    def settled(self) -> tuple[int, int]:
-        """What price makes of the settlements: totals, of which it counts what goes beyond those it knows."""
-        captured = max((s.captured for s in self.settlements), default=0)
-        return captured, max((s.released for s in self.settlements), default=0)
-
-    def check(self) -> None:
-        for records in self.fates().values():
-            assert [r.final for r in records].count(True) <= 1
-            assert not any(r.final for r in records[:-1])
-        assert self.settled()[0] + self.settled()[1] <= RECIPIENTS * PRICE
-
 
 #: What becomes of each message: the carrier's answer, then its receipts (at most one of them final).
 FATES = st.tuples(
@@ -131,7 +42,7 @@ def test_any_order_ends_as_the_right_one(shared_table: Table, fates, data):
     ordered = [Accepted(about()), *answers, *words]
     none = [{}] * (3 * len(ordered))
     right = outcome_of(shared_table, ordered, none)
-    crash = st.sampled_from([{}, {}, {"sent": False}, {"later": False}])
+    crash = st.sampled_from([{}, {}, {"first": 1}, {"first": 2}, {"sent": False}, {"later": False}])
     mixed = data.draw(st.permutations(ordered + data.draw(st.lists(st.sampled_from(ordered), max_size=5))))
     other = outcome_of(shared_table, mixed, [data.draw(crash) for _ in mixed])
     assert {i: r[-1].detailed_state for i, r in other.fates().items() if r[-1].final} == {
