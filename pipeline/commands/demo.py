@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _CARRIER = ["--undeliverable", "0.02", "--expired", "0.01", "--reject", "0.01", "--duplicate", "0.02"]
 _CARRIER += ["--without-reference", "0.05", "--receipt-delay", "0.1", "1.0", "--seed", "1"]
 _PER_REQUEST = 10_000
+_ACCEPTED, _SUBMITTED = 1, 2
 #: Without any news for this long, the demo gives up and says what is missing.
 _PATIENCE_SECONDS = 60.0
 
@@ -67,8 +68,8 @@ class _Demo:
     def __init__(self, rig: "Rig", recipients: int, console: Console) -> None:
         self._rig, self._recipients, self._console = rig, recipients, console
         self._states = bytearray(recipients)  # the latest state of each message, by place
-        self._taken = bytearray(recipients)
-        self._accepted = self._submitted = self._final = 0
+        self._seen = bytearray(recipients)  # _ACCEPTED and _SUBMITTED, once each: records may be told twice
+        self._submitted = self._final = 0
         self._run = f"demo-{int(time.time())}"
 
     async def run(self) -> dict[str, float]:
@@ -90,7 +91,7 @@ class _Demo:
         count = [self._states.count(state) for state in range(256)]
         return {
             "requested": self._recipients,
-            "accepted": self._accepted,
+            "accepted": sum(1 for seen in self._seen if seen & _ACCEPTED),
             "rejected": sum(count[Detailed.REJECTED :]),
             "submitted": self._submitted,
             "delivered": count[Detailed.DELIVERED],
@@ -114,10 +115,11 @@ class _Demo:
     def _note(self, news: _News) -> None:
         place = int(news.request_id.rpartition("-")[2]) * _PER_REQUEST + news.index
         state = Detailed[news.detailed_state]
-        self._accepted += state == Detailed.ACCEPTED
         taken = news.carrier is not None or Detailed.SUBMITTED <= state < Detailed.REJECTED
-        if taken and state != Detailed.REJECTED and not self._taken[place]:
-            self._taken[place] = 1
+        if state == Detailed.ACCEPTED:
+            self._seen[place] |= _ACCEPTED
+        elif taken and state != Detailed.REJECTED and not self._seen[place] & _SUBMITTED:
+            self._seen[place] |= _SUBMITTED
             self._submitted += 1
         if news.final and self._states[place] < Detailed.DELIVERED:
             self._final += 1
@@ -128,7 +130,7 @@ class _Demo:
         with Progress(*columns, console=self._console) as progress:
             bars = {name: progress.add_task(name, total=self._recipients) for name in (*_STAGES, "submitted", "final")}
             while not watching.done():
-                self._rig.system.tick()
+                self._rig.tick()
                 seen = (await asyncio.to_thread(self._rig.metrics))["sms_stage_messages_in_total"]
                 for name in _STAGES:
                     done = sum(value for labels, value in seen.items() if name in labels)

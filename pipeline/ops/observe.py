@@ -1,4 +1,7 @@
-"""What a process shows of itself: `/metrics` for Prometheus, `/health/live` and `/health/ready`, on its own port."""
+"""What a process shows of itself: `/metrics` for Prometheus, `/health/live` and `/health/ready`, on its own port.
+
+Served by threads of its own, so that it tells of an event loop that is stuck: such a process is not live.
+"""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -7,6 +10,11 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import make_wsgi_app
+
+from pipeline.streaming import pulse
+
+#: A loop that beats twice a second and has not for so long is stuck, or the machine is very busy: who asks asks again.
+_LONGEST_BEAT_SECONDS = 5.0
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -27,8 +35,11 @@ def serve(host: str, port: int, ready: Callable[[], bool]) -> int:
         if path == "/metrics":
             answer: Iterable[bytes] = prometheus(environ, start_response)
             return answer
-        if path == "/health/live" or (path == "/health/ready" and ready()):
+        live = pulse.age() < _LONGEST_BEAT_SECONDS
+        if (path == "/health/live" and live) or (path == "/health/ready" and ready()):
             status, body = "200 OK", b"ok\n"
+        elif path == "/health/live":
+            status, body = "503 Service Unavailable", b"the event loop stands still\n"
         elif path == "/health/ready":
             status, body = "503 Service Unavailable", b"not ready yet\n"
         else:

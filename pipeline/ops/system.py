@@ -5,9 +5,12 @@ world must not wait for one another; the stages before them share one. `workers`
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import secrets
 import shutil
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +20,10 @@ from typing import Any
 import structlog
 
 from pipeline.config import EMBEDDED, Settings
+from pipeline.ops import observe
 from pipeline.ops.child import StartError
 from pipeline.ops.kafka import EmbeddedKafka
+from pipeline.ops.metrics import CHILD_DEATHS
 from pipeline.ops.supervisor import Child, Supervisor
 from pipeline.streaming import topics
 
@@ -35,10 +40,14 @@ GROUPS: dict[str, list[str]] = {
 RUNNING_FILE = "running.json"
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 40.0
+#: Linux gives outgoing connections 32768 and more, others 49152 and more.
+_PORTS = (20_000, 32_000)
 
 
 class System:
-    """Starts everything, keeps it running, takes it down. `extra` children come last (a carrier simulator)."""
+    """Starts everything, keeps it running, takes it down. `extra`: further children, from the gateway's port and the
+    environment; started first, so stopped last (carrier simulators). `silence`: seconds after which a process that
+    does not say that it lives is killed."""
 
     def __init__(
         self,
@@ -48,7 +57,8 @@ class System:
         workers: int = 1,
         ephemeral: bool = False,
         environment: Mapping[str, str] | None = None,
-        extra: Callable[[int], Sequence[Child]] | None = None,
+        extra: Callable[[int, dict[str, str]], Sequence[Child]] | None = None,
+        silence: float = 60.0,
     ) -> None:
         self.settings = settings
         self._config_file = config_file
@@ -58,8 +68,9 @@ class System:
         self._extra = extra
         self._kafka: EmbeddedKafka | None = None
         self.directory = settings.storage.directory
-        self.supervisor = Supervisor(self.directory / "logs")
+        self.supervisor = Supervisor(self.directory / "logs", silence=silence, on_hurry=self._kill_kafka)
         self.metrics_urls: dict[str, str] = {}
+        self._metrics_port: int | None = None
         self.gateway_port = settings.gateway.port or free_port()
         self.bootstrap_servers = settings.kafka.bootstrap_servers
 
@@ -74,20 +85,29 @@ class System:
         return ({"kafka": kafka} if kafka else {}) | self.supervisor.pids
 
     def run(self, on_ready: Callable[[str], None]) -> int:
-        """Start, tell `on_ready` the addresses, stay until SIGTERM or SIGINT, drain, stop. The exit code."""
+        """Start, tell `on_ready` the addresses, stay until SIGTERM or SIGINT, drain, stop. The exit code.
+
+        What the supervisor counts is served at `/metrics`, as every process does; its port stands in `running.json`.
+        """
+        host, port = self.settings.metrics.host, self.settings.metrics.port
+        try:
+            self._metrics_port = observe.serve(host, port, lambda: True)
+        except OSError as error:
+            raise StartError(f"metrics.port: {host}:{port} cannot be used: {error.strerror}") from error
         try:
             self.start()
-            if self.supervisor.wait_ready(_READY_SECONDS, self.tick):
+            if self.supervisor.wait_ready(_READY_SECONDS, self.keep_kafka):
                 on_ready(f"ready gateway={self.gateway_url} kafka={self.bootstrap_servers}")
-            return self.supervisor.run_until_signal(self.tick)
+            return self.supervisor.run_until_signal(self.keep_kafka)
         finally:
             self.stop()
 
     def start(self) -> None:
         """Start Kafka and every process; `supervisor.wait_ready` tells when they consume."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, until the supervisor listens
         self.directory.mkdir(parents=True, exist_ok=True)
         if self.bootstrap_servers == EMBEDDED:
-            self._kafka = EmbeddedKafka(self.directory / "kafka", keep=not self._ephemeral)
+            self._kafka = EmbeddedKafka(self.directory / "kafka", keep=not self._ephemeral, port=free_port())
             self.bootstrap_servers = self._kafka.start()
         kafka = self.settings.kafka.model_copy(update={"bootstrap_servers": self.bootstrap_servers})
         asyncio.run(topics.ensure(self.settings.model_copy(update={"kafka": kafka})))
@@ -95,50 +115,79 @@ class System:
         self.supervisor.start(self._children())
 
     def tick(self) -> None:
-        """Bring the embedded broker back if it died."""
+        """Do what is due now: start what died again, see who is ready. For whoever runs the system inside a program of
+        its own, every second or so, in the main thread."""
+        self.supervisor.tick(self.keep_kafka)
+
+    def scale(self, group: str, number: int) -> None:
+        """Run `number` processes of a group of stages from now on; those taken away drain first."""
+        if group not in GROUPS or group == "store" or number < 0:
+            raise ValueError(f"{number} processes of {group}")
+        running = [name for name in self.metrics_urls if name.rpartition("-")[0] == group]
+        for place in range(len(running), number):
+            self.supervisor.add(self._worker(group, place, GROUPS[group]))
+        for name in running[number:]:
+            del self.metrics_urls[name]
+        self.supervisor.remove(*running[number:])
+
+    def keep_kafka(self) -> None:
+        """Bring the embedded broker back if it died; one that merely stands still is waited for."""
         if self._kafka and not self._kafka.alive():
             log.error("kafka.died", log=str(self._kafka.log_path))
+            CHILD_DEATHS.labels("kafka", "death").inc()
             self._kafka.restart()
 
     def stop(self) -> None:
-        """Stop the processes, then Kafka; forget the data where it was asked for."""
-        self.supervisor.stop()
+        """Stop the processes, then Kafka; forget the data where it was asked for. At once when a second SIGTERM or
+        SIGINT comes meanwhile."""
+        self.supervisor.stop(last=self._stop_kafka)
+        if self._ephemeral:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _stop_kafka(self) -> None:
         (self.directory / RUNNING_FILE).unlink(missing_ok=True)
         if self._kafka:
             self._kafka.stop()
-        if self._ephemeral:
-            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _kill_kafka(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            if self._kafka and (pid := self._kafka.pid):
+                os.kill(pid, signal.SIGKILL)
 
     def _write_running(self) -> None:
         path = self.directory / RUNNING_FILE
         found: dict[str, Any] = {"pid": os.getpid(), "kafka": self.bootstrap_servers, "gatewayPort": self.gateway_port}
+        if self._metrics_port:
+            found["metricsPort"] = self._metrics_port
         path.with_suffix(".tmp").write_text(json.dumps(found))
         path.with_suffix(".tmp").rename(path)
 
     def _children(self) -> list[Child]:
-        children = []
+        children = list(self._extra(self.gateway_port, self._environment)) if self._extra else []
         for group, stages in GROUPS.items():
             for number in range(1 if group == "store" else self._workers):
-                children.append(self._worker(f"{group}-{number}", stages))
+                children.append(self._worker(group, number, stages))
         environment = self._child_environment() | {"SMS_GATEWAY__PORT": str(self.gateway_port)}
-        children.append(
-            Child(
-                "gateway", [*command(), "gateway", *self._config_arguments()],
-                ready_url=f"{self.gateway_url}/health/ready", env=environment, stop_timeout=_STOP_SECONDS,
-            )
-        )  # fmt: skip
-        self.metrics_urls["gateway"] = f"{self.gateway_url}/metrics"
-        return children + list(self._extra(self.gateway_port) if self._extra else [])
+        return [*children, self._child("gateway", "gateway", ["gateway"], self.gateway_url, environment)]
 
-    def _worker(self, name: str, stages: list[str]) -> Child:
-        port = free_port()
+    def _worker(self, group: str, number: int, stages: list[str]) -> Child:
+        name, port = f"{group}-{number}", free_port()
+        arguments = ["worker", *stages, "--instance", name, "--metrics-port", str(port)]
         url = f"http://{self.settings.metrics.host}:{port}"
+        return self._child(name, group, arguments, url, self._child_environment())
+
+    def _child(self, name: str, group: str, arguments: list[str], url: str, environment: Mapping[str, str]) -> Child:
+        """A process of this program that serves health and metrics at `url`."""
         self.metrics_urls[name] = f"{url}/metrics"
-        arguments = ["worker", *stages, *self._config_arguments(), "--instance", name, "--metrics-port", str(port)]
         return Child(
-            name, [*command(), *arguments], ready_url=f"{url}/health/ready",
-            env=self._child_environment(), stop_timeout=_STOP_SECONDS,
-        )  # fmt: skip
+            name,
+            [*command(), *arguments, *self._config_arguments()],
+            ready_url=f"{url}/health/ready",
+            live_url=f"{url}/health/live",
+            env=environment,
+            stop_timeout=_STOP_SECONDS,
+            group=group,
+        )
 
     def _config_arguments(self) -> list[str]:
         return ["--config", str(self._config_file.absolute())] if self._config_file else []
@@ -159,8 +208,13 @@ def command() -> list[str]:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port of the loopback interface that is free now, and below those that systems give to outgoing connections: who
+    listens there is killed and comes back, and meanwhile no connection must take it."""
+    while True:
+        port = _PORTS[0] + secrets.randbelow(_PORTS[1] - _PORTS[0])
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port

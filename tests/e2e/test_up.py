@@ -43,7 +43,8 @@ batch = 50
 prefix = ""
 carriers = ["sim"]
 """
-READY_SECONDS, STOP_SECONDS = 90.0, 40.0
+READY_SECONDS, STOP_SECONDS = 90.0, 90.0
+KILLS = 3  # of each worker, one right after the other
 WORKERS = ("validate", "dispatch", "track", "store")
 
 
@@ -52,6 +53,7 @@ class Up:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.log = directory / "up.log"
         self.config = directory / "sms-pipeline.toml"
         self.gateway, self.carrier = free_port(), free_port()
         self.secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
@@ -71,7 +73,7 @@ class Up:
     def start(self) -> tuple[subprocess.Popen[bytes], str]:
         """The process and its Kafka, once it says that it is ready."""
         argv = [*command(), "up", "--config", str(self.config)]
-        with (self.directory / "up.log").open("ab") as log:
+        with self.log.open("ab") as log:
             process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, cwd="/")
         line = _first_line(process)
         words = line.split()
@@ -173,16 +175,19 @@ def test_killed_stopped_and_started_again(up: Up) -> None:
 
 def _survives_killed_workers(up: Up, process: subprocess.Popen[bytes], kafka: str) -> tuple[str, dict[str, Any]]:
     """The account's token, and a message. Each worker is killed while 4,000 messages are on their way."""
+    killed: list[int] = []
     up.run("account", "create", "acme", "--credit", "1000")
     token = up.run("account", "token", "acme").strip()
     with User(kafka, account="acme") as user:
         requests = [user.send(numbers(500, first=500 * place)) for place in range(8)]
         for done, stage in enumerate(WORKERS):
             user.wait_told(requests[done], lambda told: told["index"] == 0)
-            worker = worker_of(process, stage)
-            assert worker, f"no worker runs {stage}"
-            os.kill(worker, signal.SIGKILL)
-            wait_for(partial(_restarted, process, stage, worker), what=f"the restart of {stage}")
+            for _ in range(KILLS):
+                worker = worker_of(process, stage)
+                assert worker, f"no worker runs {stage}"
+                os.kill(worker, signal.SIGKILL)
+                killed.append(worker)
+                wait_for(partial(_restarted, process, stage, worker), what=f"the restart of {stage}")
         found = [told for request in requests for told in user.fates(request, 500, seconds=120)]
         assert {told["state"] for told in found} == {"DELIVERED"}
         for request in requests:
@@ -192,9 +197,23 @@ def _survives_killed_workers(up: Up, process: subprocess.Popen[bytes], kafka: st
         assert (stats["distinctReferences"], stats["repeatedReferences"]) == (4000, 0)
         user.money(lambda balance, reserved: (balance, reserved) == (Decimal(800), Decimal(0)))
         assert user.no_dead_letters_but([]) == []
+    _tells_of_deaths(up, killed)
     last = found[-1]
     wait_for(lambda: (seen := up.get(f"/messages/{last['id']}", token)) and seen["state"] == "DELIVERED")
     return token, last | {"requestId": requests[-1]}
+
+
+def _tells_of_deaths(up: Up, killed: list[int]) -> None:
+    """In its log, a line each; in its metrics."""
+    lines = map(json.loads, filter(lambda line: line.startswith("{"), up.log.read_text().splitlines()))
+    deaths = {line["pid"]: line for line in lines if line["event"] == "child died"}
+    assert set(killed) <= deaths.keys()
+    assert {deaths[pid]["cause"] for pid in killed} == {"SIGKILL"}
+    assert all(deaths[pid]["lived"] > 0 and deaths[pid]["restart_in"] > 0 for pid in killed)
+    port = json.loads((up.directory / "data" / "running.json").read_text())["metricsPort"]
+    page = fetch(f"http://127.0.0.1:{port}/metrics")
+    for child in ("intake-0", "dispatch-0", "track-0", "store-0"):
+        assert f'sms_child_deaths_total{{cause="SIGKILL",child="{child}"}} {KILLS}.0' in page
 
 
 def _restarted(process: subprocess.Popen[bytes], stage: str, killed: int) -> bool:
@@ -208,6 +227,8 @@ def _stops_without_a_trace(process: subprocess.Popen[bytes], *ports: int) -> Non
     assert set(ports) <= set(everywhere)
     process.send_signal(signal.SIGTERM)
     assert process.wait(STOP_SECONDS) == 0
+    assert process.stdout
+    assert process.stdout.read() == b"", "more than the ready line"
     assert_gone(pids, everywhere, 1)
 
 
@@ -223,6 +244,31 @@ def _knows_everything(up: Up, kafka: str, token: str, first: dict[str, Any]) -> 
         assert told["state"] == "DELIVERED"
         user.money(lambda balance, reserved: (balance, reserved) == (Decimal("799.95"), Decimal(0)))
     assert up.stats()["distinctReferences"] == 4001
+
+
+def test_a_second_sigterm_ends_it_at_once(up: Up) -> None:
+    """A worker does not come to its end without a broker; the broker is paused, and killed only now."""
+    process, kafka = up.start()
+    pids = list(descendants(process.pid))
+    everywhere = listening(pids)
+    (broker,) = [pid for pid, line in descendants(process.pid).items() if "kafka.Kafka" in line]
+    try:
+        up.run("account", "create", "acme", "--credit", "1000")
+        with User(kafka, account="acme") as user:
+            request = user.send(numbers(500))
+            user.wait_told(request, lambda told: told["index"] == 0)
+        os.kill(broker, signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        wait_for(lambda: "child stopped" in up.log.read_text(), what="the drain")
+        assert process.poll() is None
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert time.monotonic() - began < 5
+        assert_gone(pids, everywhere, 1)
+    finally:
+        if process.poll() is None:
+            process.kill()
 
 
 def test_refusals_name_what_is_wrong(up: Up) -> None:

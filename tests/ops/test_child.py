@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from children import gone
 
 from pipeline.ops.child import StartError, spawn, tail, terminate
 
@@ -19,14 +20,6 @@ def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
-
-
-def gone(pid: int) -> bool:
-    """True when no such process runs; one that ended and waits to be reaped is gone too."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except FileNotFoundError:
-        return True
 
 
 def test_output_environment_and_directory(tmp_path: Path) -> None:
