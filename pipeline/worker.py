@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from pipeline.accounts import AccountDirectory
 from pipeline.billing import parse_amount
@@ -41,6 +42,7 @@ log = structlog.get_logger()
 
 _TICK_SECONDS = 5.0
 _GAUGE_SECONDS = 0.5
+_RETRY_SECONDS = 2.0
 #: A record that the broker has not acknowledged by then ends the process; a broker may be away for a minute.
 _PRODUCE_TIMEOUT_MS = 120_000
 
@@ -167,7 +169,8 @@ class _Worker:
         os.nice(min(_NICENESS.get(stage, 0) for stage in self._stages))
         port = observe.serve(self._settings.metrics.host, self._settings.metrics.port, lambda: self._ready)
         log.info("worker.start", stages=self._stages, instance=self._instance, metrics_port=port)
-        await topics.ensure(self._settings)
+        if not await self._topics_there():
+            return 0
         producer = client.producer(self._settings.kafka, request_timeout_ms=_PRODUCE_TIMEOUT_MS)
         await producer.start()
         tasks = [asyncio.create_task(work) for work in (pulse.keep(), self._gauges(), self._ticks(producer))]
@@ -182,6 +185,19 @@ class _Worker:
             await self._drain(producer, store)
         log.info("worker.stopped", stages=self._stages)
         return 0
+
+    async def _topics_there(self) -> bool:
+        """Wait for Kafka, however long it is away, and see to the topics; False where the stop comes first."""
+        while not self._stop.is_set():
+            try:
+                await topics.ensure(self._settings)
+            except KafkaError as error:
+                log.warning("worker.waits_for_kafka", error=repr(error))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), _RETRY_SECONDS)
+            else:
+                return True
+        return False
 
     async def _start(self, name: str, producer: AIOKafkaProducer) -> None:
         settings = self._settings

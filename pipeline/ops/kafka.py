@@ -25,6 +25,7 @@ import structlog
 from pipeline.ops import kafka_jars
 from pipeline.ops.child import StartError, spawn, tail, terminate
 from pipeline.ops.java import find_java
+from pipeline.ops.ports import free_port
 
 PORT_ATTEMPTS = 5  # a free port may be taken between looking and binding
 
@@ -237,14 +238,13 @@ class EmbeddedKafka:
 
 def _free_ports(fixed: int) -> tuple[int, int]:
     """Return two free loopback ports, the first being `fixed` unless that is 0. Raises StartError when it is taken."""
-    with socket.socket() as first, socket.socket() as second:
+    with socket.socket() as first:
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier broker may linger
         try:
             first.bind(("127.0.0.1", fixed))
         except OSError as error:
             raise StartError(f"the embedded broker cannot use port {fixed}: {error.strerror}") from error
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
+        return first.getsockname()[1], free_port()
 
 
 def _new_cluster_id() -> str:

@@ -21,8 +21,9 @@ from pipeline import config, ids, records
 from pipeline.accounts import AccountRecord, new_token, put
 from pipeline.config import Settings
 from pipeline.ops.child import StartError
+from pipeline.ops.ports import free_port
 from pipeline.ops.supervisor import Child
-from pipeline.ops.system import System, command, free_port
+from pipeline.ops.system import System, command
 from pipeline.records import Credit
 from pipeline.stages.fate import rfc3339
 from pipeline.streaming import client

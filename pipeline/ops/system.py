@@ -8,10 +8,8 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import signal
-import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +22,7 @@ from pipeline.ops import observe
 from pipeline.ops.child import StartError
 from pipeline.ops.kafka import EmbeddedKafka
 from pipeline.ops.metrics import CHILD_DEATHS
+from pipeline.ops.ports import free_port
 from pipeline.ops.supervisor import Child, Supervisor
 from pipeline.streaming import topics
 
@@ -40,8 +39,6 @@ GROUPS: dict[str, list[str]] = {
 RUNNING_FILE = "running.json"
 _READY_SECONDS = 120.0
 _STOP_SECONDS = 40.0
-#: Linux gives outgoing connections 32768 and more, others 49152 and more.
-_PORTS = (20_000, 32_000)
 
 
 class System:
@@ -205,16 +202,3 @@ def command() -> list[str]:
     if not script.exists():
         raise StartError(f"{script} is missing; install the project into this environment (`make setup`)")
     return [sys.executable, str(script)]
-
-
-def free_port() -> int:
-    """A port of the loopback interface that is free now, and below those that systems give to outgoing connections: who
-    listens there is killed and comes back, and meanwhile no connection must take it."""
-    while True:
-        port = _PORTS[0] + secrets.randbelow(_PORTS[1] - _PORTS[0])
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port

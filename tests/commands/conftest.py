@@ -12,7 +12,8 @@ import broker
 from driving import Cli, wait_for
 
 from pipeline.ops.child import spawn, terminate
-from pipeline.ops.system import command, free_port
+from pipeline.ops.ports import free_port
+from pipeline.ops.system import command
 
 STAGES = ["validate", "encode", "moderate", "price", "track", "store"]
 

@@ -14,7 +14,8 @@ from driving import Cli, wait_for
 
 from pipeline import ids
 from pipeline.ops.child import spawn, tail, terminate
-from pipeline.ops.system import command, free_port
+from pipeline.ops.ports import free_port
+from pipeline.ops.system import command
 from pipeline.streaming.topics import TopicNames
 
 STAGES = ["validate", "encode", "moderate", "price", "track"]

@@ -21,8 +21,9 @@ import pytest
 from endtoend import Cli, User, assert_one_final_each, descendants, numbers, runs, wait_for
 
 from pipeline.ops.child import terminate
+from pipeline.ops.ports import free_port
 from pipeline.ops.rig import fetch
-from pipeline.ops.system import command, free_port
+from pipeline.ops.system import command
 
 pytestmark = pytest.mark.e2e
 

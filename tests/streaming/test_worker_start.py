@@ -1,9 +1,13 @@
 from collections.abc import Callable
+from pathlib import Path
 
+import broker
 import pytest
-from working import STAGES, Worker
+from working import STAGES, Worker, wait_for
 
-from pipeline.config import Settings
+from pipeline.config import Billing, Settings
+from pipeline.ops.kafka import EmbeddedKafka
+from pipeline.ops.ports import free_port
 
 
 @pytest.mark.parametrize("time", [1, 2, 3])
@@ -14,3 +18,19 @@ def test_workers_that_start_together_all_become_ready(settings: Settings, start:
         worker.wait_ready(60)
     for worker in workers:
         worker.kill()
+
+
+def test_a_worker_waits_for_a_kafka_that_is_not_there_yet(start: Callable[..., Worker], tmp_path: Path) -> None:
+    port = free_port()
+    prices = tmp_path / "prices.csv"
+    prices.write_text("country,operator,prefix,price\nIT,,,0.0500\n")
+    settings = broker.settings_for(f"127.0.0.1:{port}", tmp_path, billing=Billing(prices=prices))
+    worker, impatient = start(settings, ["moderate"], "one"), start(settings, ["moderate"], "two")
+    wait_for(lambda: "worker.waits_for_kafka" in worker.log.read_text(), 30, lambda: worker.log.read_text())
+    wait_for(lambda: "worker.waits_for_kafka" in impatient.log.read_text(), 30)
+    impatient.stop()
+    assert impatient.process.returncode == 0
+    with EmbeddedKafka(tmp_path / "kafka", port=port):
+        worker.wait_ready()
+        worker.stop()
+    assert worker.process.returncode == 0

@@ -16,7 +16,8 @@ import orjson
 from pipeline import ids
 from pipeline.config import Settings
 from pipeline.ops.child import spawn, tail, terminate
-from pipeline.ops.system import command, free_port
+from pipeline.ops.ports import free_port
+from pipeline.ops.system import command
 from pipeline.records import Credit, encode
 from pipeline.streaming.topics import TopicNames
 
