@@ -111,7 +111,8 @@ def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Deci
 
 
 def _journal_key(batch: Batch) -> bytes:
-    return b"d" + batch.id + batch.attempt.to_bytes(4, "big") + batch.index[0].to_bytes(3, "big")
+    attempt = batch.attempt.to_bytes(2 if batch.attempt < 1 << 16 else 4, "big")  # a resend's number is a large one
+    return b"d" + batch.id + attempt + batch.index[0].to_bytes(3, "big")
 
 
 class _Calls:
@@ -125,6 +126,8 @@ class _Calls:
         self._line, self._record, self._lane, self._step, self._now = line, record, lane, step, now
         self._verdicts: dict[int, list[Verdict]] = {}
         self._doubtful: set[int] = set()
+        error = doubt(line.name, "the worker stopped during the call")
+        self._unknown = Verdict(Detailed.IN_DOUBT, error=error)
 
     async def make(self, attempted: list[tuple[Batch, Attempt | None]]) -> dict[int, list[Verdict]]:
         """Every message's verdict, by batch and in column order."""
@@ -134,6 +137,8 @@ class _Calls:
             self._verdicts[id(batch)] = list(decided or [Verdict()] * len(batch))
             if entry is not None and entry.state == OPEN:
                 self._doubtful.add(id(batch))
+                if not (entry.since or self._line.config.idempotent):  # of a version that did not journal each call
+                    self._verdicts[id(batch)] = [self._unknown] * len(batch)
             messages += _messages(batch, entry.since if entry and entry.since else self._now)
         size = self._line.config.batch
         async with asyncio.TaskGroup() as calls:
@@ -153,8 +158,7 @@ class _Calls:
                 in_doubt = not journalled and any(id(message.batch) in self._doubtful for message in chunk)
                 found = await self._submit(called, in_doubt, entry if journalled else None)
             else:
-                why = doubt(self._line.name, "the worker stopped during the call")
-                found = known.verdicts or [Verdict(Detailed.IN_DOUBT, error=why)] * len(called)
+                found = known.verdicts or [self._unknown] * len(called)
             for message, verdict in zip(called, found, strict=True):
                 self._decide(message, verdict)
         if journalled:
