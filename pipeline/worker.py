@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -179,10 +180,16 @@ class _Worker:
             await asyncio.gather(*(self._start(name, producer) for name in self._stages if name != STORE))
             _tune_python()
             await self._wait(store)
-        finally:
             for task in tasks:
                 task.cancel()
             await self._drain(producer, store)
+        except ConfigError as error:
+            print(f"sms-pipeline: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
+        except BaseException:
+            # Nothing is closed: Faust's services swallow what would end them, and a process half alive reads nothing.
+            log.critical("worker.broke", stages=self._stages, error=traceback.format_exc())
+            os._exit(pulse.EXIT_UNSAFE)
         log.info("worker.stopped", stages=self._stages)
         return 0
 
