@@ -184,7 +184,8 @@ class _Worker:
                 task.cancel()
             await self._drain(producer, store)
         except ConfigError as error:
-            print(f"sms-pipeline: {error}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"sms-pipeline: {error}\n")
+            sys.stderr.flush()
             os._exit(1)
         except BaseException:
             # Nothing is closed: Faust's services swallow what would end them, and a process half alive reads nothing.
