@@ -4,6 +4,8 @@ A known idempotency key is remembered by three numbers, not by its answer: fates
 first answer can be made again from the repeated request.
 """
 
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 from zlib import crc32
 
@@ -12,7 +14,7 @@ from msgspec import Meta
 
 from pipeline.carriers.simulator.behaviour import Behaviour, Fate, Oracle, RequestFate
 from pipeline.carriers.simulator.journal import Distinct, Entry, Journal
-from pipeline.carriers.simulator.receipts import Receipts, line, now
+from pipeline.carriers.simulator.receipts import Receipts, line, now, rfc3339
 from pipeline.carriers.simulator.stats import Stats
 
 #: Idempotency keys remembered, oldest forgotten first: some 25 MB, and ten million messages in batches of 100.
@@ -21,6 +23,8 @@ KEYS = 100_000
 MAX_BATCH = 1000
 #: By how much a duplicate receipt, or the one in disorder, follows the final one.
 AFTER_SECONDS = 0.2
+#: Receipts of what was accepted so long before a restart are sent again: which were taken is not written down.
+RESUME_SECONDS = 60.0
 
 
 class Message(msgspec.Struct, rename="camel", gc=False):
@@ -71,11 +75,12 @@ class Decision(msgspec.Struct):
 
 
 class _Key(msgspec.Struct):
-    """`count`: requests under the key; `accepted_in`: the one that was accepted, 0 for none; `content`: of that one."""
+    """`count`: requests under the key; `accepted_in`: the one that was accepted, 0 for none; `content`: of that one
+    (None: accepted by an earlier process, so not known)."""
 
     count: int = 0
     accepted_in: int = 0
-    content: int = 0
+    content: int | None = 0
 
 
 _REFUSAL = Rejection("11", "invalid destination address", True)  # SMPP 3.4 section 5.1.3: ESME_RINVDSTADR is 0x0B
@@ -93,6 +98,22 @@ class Desk:
         self._distinct = Distinct()
         self._keys: dict[str, _Key] = {}
 
+    def behave(self, behaviour: Behaviour) -> None:
+        """Answer requests like this from now on (see `Behaviour.changed`)."""
+        self._oracle = Oracle(behaviour)
+
+    def resume(self, entries: Iterable[Entry]) -> None:
+        """Know again what earlier processes accepted: their keys are repeats, their receipts are still owed."""
+        since = rfc3339(datetime.now(UTC) - timedelta(seconds=RESUME_SECONDS))
+        for entry in entries:
+            known = self._remember(entry.idempotency_key)
+            known.count = known.accepted_in = entry.times
+            known.content = None
+            fate = self._oracle.message(entry.reference)
+            self._distinct.add(fate.fingerprint)
+            if entry.accepted_at >= since and not fate.silent:
+                self._schedule(fate, entry.id, entry.reference)
+
     def take(self, submission: Submission, key: str | None) -> Decision:
         """Decide on one submission; everything accepted is in the journal on return."""
         self._stats.requests += 1
@@ -107,7 +128,7 @@ class Desk:
         fates = [self._oracle.message(message.reference) for message in messages]
         content = _content(messages)
         if self._idempotent and known.accepted_in:
-            if content != known.content:
+            if known.content is not None and content != known.content:
                 return Decision("conflict")
             self._stats.repeated_requests += 1
             _, name = self._oracle.request(key, known.accepted_in)
@@ -138,7 +159,9 @@ class Desk:
             stats.accepted_parts += m.parts
             stats.repeated_references += not self._distinct.add(fate.fingerprint)
             if not fate.silent:
-                self._schedule(fate, identity, m.reference, early)
+                if fate.early:
+                    early.append(_receipt(fate, identity, m.reference))
+                self._schedule(fate, identity, m.reference, told=fate.early)
         stats.accepted += len(entries)
         stats.rejected += len(messages) - len(entries)
         stats.distinct_references = self._distinct.count
@@ -148,17 +171,18 @@ class Desk:
             stats.last_accepted_at = at
         return early
 
-    def _schedule(self, fate: Fate, identity: str, reference: str, early: list[str]) -> None:
-        reference = "" if fate.without_reference else reference
-        receipt = line(fate.status, identity, reference)
-        if fate.early:
-            early.append(receipt)
-        else:
-            self._receipts.schedule(fate.delay, receipt)
+    def _schedule(self, fate: Fate, identity: str, reference: str, *, told: bool = False) -> None:
+        """Send the message's receipts when they are due. `told`: the first is on its way already."""
+        if not told:
+            self._receipts.schedule(fate.delay, _receipt(fate, identity, reference))
         if fate.duplicate:
-            self._receipts.schedule(fate.delay + AFTER_SECONDS, receipt)
+            self._receipts.schedule(fate.delay + AFTER_SECONDS, _receipt(fate, identity, reference))
         if fate.disorder:
-            self._receipts.schedule(fate.delay + AFTER_SECONDS, line("ENROUTE", identity, reference))
+            self._receipts.schedule(fate.delay + AFTER_SECONDS, _receipt(fate, identity, reference, "ENROUTE"))
+
+
+def _receipt(fate: Fate, identity: str, reference: str, status: str = "") -> str:
+    return line(status or fate.status, identity, "" if fate.without_reference else reference)
 
 
 def _answer(messages: list[Message], fates: list[Fate], name: str) -> Answer:

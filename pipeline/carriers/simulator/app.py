@@ -2,7 +2,7 @@
 
 POST /messages   submissions (contract "HTTP carrier")       GET /journal?since=N   what was accepted, NDJSON
 GET /stats       figures, JSON                                GET /metrics           the same for Prometheus
-GET /health/ready
+PUT /phase       habits for a while (`Phase` as JSON; an empty object ends it)         GET /health/ready
 """
 
 import asyncio
@@ -14,9 +14,10 @@ from urllib.parse import parse_qs
 import msgspec
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from pydantic import ValidationError
 
 from pipeline.carriers.simulator.acceptance import Answer, Decision, Desk, Submission
-from pipeline.carriers.simulator.behaviour import Behaviour
+from pipeline.carriers.simulator.behaviour import Behaviour, Phase
 from pipeline.carriers.simulator.journal import Journal
 from pipeline.carriers.simulator.receipts import Receipts
 from pipeline.carriers.simulator.stats import Stats, StatsCollector
@@ -47,7 +48,7 @@ class _Simulator:
     def __init__(
         self, behaviour: Behaviour, journal: Journal, receipts: Receipts, stats: Stats, token: str | None
     ) -> None:
-        self._behaviour = behaviour
+        self._habits = self._behaviour = behaviour  # as begun, and as they are in this phase
         self._journal = journal
         self._receipts = receipts
         self._stats = stats
@@ -65,6 +66,8 @@ class _Simulator:
         match scope["method"], scope["path"]:
             case "POST", "/messages":
                 await self._messages(scope, receive, send)
+            case "PUT", "/phase":
+                await self._phase(receive, send)
             case "GET", "/journal":
                 await self._lines(scope, send)
             case "GET", "/stats":
@@ -80,6 +83,7 @@ class _Simulator:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         self._receipts.start()
+        self._desk.resume(self._journal.entries())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._receipts.stop()
@@ -119,6 +123,14 @@ class _Simulator:
                 await self._fail(send, 422, "this Idempotency-Key was used with other messages")
             case "cut":  # a response never completed makes the server close the connection
                 await send(_start(200, [*_JSON, (b"content-length", b"1000")]))
+
+    async def _phase(self, receive: Receive, send: Send) -> None:
+        try:
+            self._behaviour = self._habits.changed(Phase.model_validate_json(await _body(receive) or b""))
+        except ValidationError as error:
+            return await self._fail(send, 422, "; ".join(found["msg"] for found in error.errors()))
+        self._desk.behave(self._behaviour)
+        return await _respond(send, 204)
 
     async def _lines(self, scope: Scope, send: Send) -> None:
         since = parse_qs(scope["query_string"].decode("latin-1")).get("since", ["0"])[0]

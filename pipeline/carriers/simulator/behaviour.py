@@ -49,6 +49,10 @@ class Behaviour(BaseModel):
     disorder: Share = 0.0
     without_reference: Share = 0.0
 
+    def changed(self, phase: "Phase") -> Self:
+        """These habits as the phase has them. Raises ValidationError where the shares do not add up."""
+        return self.model_validate(self.model_dump() | phase.model_dump(exclude_unset=True))
+
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         if self.undeliverable + self.expired > 1:
@@ -59,6 +63,19 @@ class Behaviour(BaseModel):
         if not 0 <= least <= most:
             raise ValueError("receipt_delay: the first must be at least 0 and at most the second")
         return self
+
+
+class Phase(BaseModel):
+    """Habits that may change while the carrier runs: how requests are answered. What becomes of a message stays."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    latency: float = Field(default=0.0, ge=0)
+    retry_after: int = Field(default=1, ge=0)
+    throttle: Share = 0.0
+    unavailable: Share = 0.0
+    error: Share = 0.0
+    cut: Share = 0.0
 
 
 class Fate(msgspec.Struct, frozen=True, gc=False):

@@ -27,6 +27,9 @@ class Entry(msgspec.Struct, rename="camel", gc=False):
     times: int
 
 
+_decode = msgspec.json.Decoder(Entry).decode
+
+
 class Journal:
     """Each batch is written with one call before it is answered, so a killed simulator leaves all it accepted."""
 
@@ -52,6 +55,11 @@ class Journal:
                     since, chunk = _skip(chunk, since)
                 if chunk:
                     yield chunk
+
+    def entries(self) -> Iterator[Entry]:
+        """What was accepted so far, by this process and those before it, oldest first."""
+        with open(self.path, "rb") as file:
+            yield from map(_decode, file)
 
     def close(self) -> None:
         self._file.close()

@@ -44,9 +44,14 @@ class _Body(msgspec.Struct):
     receipts: list[Receipt]
 
 
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC, with milliseconds."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def now() -> str:
-    """RFC 3339 UTC with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The present, as `rfc3339`."""
+    return rfc3339(datetime.now(UTC))
 
 
 class Receipts:
