@@ -14,7 +14,7 @@ from .run import Report, Wanted, run
 #: Findings printed of a seed; the file in its directory has them all.
 _SHOWN = 10
 _COLUMNS = (
-    "seed", "messages", "sent", "kills", "others", "lost", "conflicts", "sent twice", "charged", "in doubt", "unknown",
+    "seed", "messages", "sent", "kills", "others", "lost", "conflicts", "sent twice", "charged", "in doubt", "by deaths", "unknown",
     "misreported", "dead letters", "store", "stuck", "recovery p50", "max", "seconds",
 )  # fmt: skip
 
@@ -74,7 +74,8 @@ def _row(report: Report) -> dict[str, Any]:
         "conflicts": count(Wrong.CONFLICT),
         "sent twice": count(Wrong.SENT_TWICE),
         "charged": count(Wrong.CHARGED),
-        "in doubt": f"{report.verdict.in_doubt}/{report.doubt_bound}",
+        "in doubt": report.verdict.in_doubt,
+        "by deaths": f"{report.verdict.unexplained}/{report.doubt_bound}",
         "unknown": count(Wrong.UNKNOWN),
         "misreported": count(Wrong.MISREPORTED),
         "dead letters": report.verdict.dead_letters,
@@ -96,8 +97,8 @@ def _sum(reports: list[Report]) -> dict[str, Any]:
     rows = [_row(report) for report in reports]
     seconds = [r.seconds for report in reports for r in report.recoveries if r.undisturbed]
     summed = {name: sum(row[name] for row in rows) for name in _COLUMNS if isinstance(rows[0][name], int)}
-    doubt = f"{sum(r.verdict.in_doubt for r in reports)}/{sum(r.doubt_bound for r in reports)}"
-    return {**summed, "seed": "all", "in doubt": doubt, **_recovery(seconds)}
+    doubt = f"{sum(r.verdict.unexplained for r in reports)}/{sum(r.doubt_bound for r in reports)}"
+    return {**summed, "seed": "all", "by deaths": doubt, **_recovery(seconds)}
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import orjson
@@ -15,9 +15,6 @@ from pipeline.carriers.simulator import Behaviour, Journal
 from pipeline.carriers.simulator.behaviour import Oracle
 from pipeline.carriers.simulator.journal import Entry
 from pipeline.config import Settings
-from pipeline.records import decode_batches
-from pipeline.stages import dispatch
-from pipeline.stages.submission import Line
 from pipeline.store.database import open_database
 from pipeline.store.queries import ReadModel
 from pipeline.streaming import client
@@ -91,7 +88,7 @@ async def gather(
         headers = {name: value.decode() for name, value in record.headers}
         evidence.dead_letters.add((headers["topic"], int(headers["partition"]), int(headers["offset"])))
     evidence.stored = await asyncio.to_thread(stored, settings)
-    evidence.doubt_bound = await _doubt_bound(world, habits)
+    evidence.doubt_bound = _doubt_bound(world, habits)
     return evidence
 
 
@@ -147,25 +144,13 @@ def _end(oracle: Oracle, reference: str, told: list[Told]) -> str:
     return "" if fate.silent or nameless else fate.status
 
 
-async def _doubt_bound(world: World, habits: dict[str, Behaviour]) -> int:
-    """Messages that deaths may leave in doubt at carriers that do not recognise repeats.
-
-    A death of dispatch: what one window of each lane held at most, by the records there were. A death of the carrier:
-    a request on each connection.
-    """
-    settings = world.rig.settings
-    names = TopicNames(settings.kafka.topic_prefix)
-    deaths = sum(count for name, count in world.deaths.items() if name.startswith("dispatch"))
+def _doubt_bound(world: World, habits: dict[str, Behaviour]) -> int:
+    """Messages that deaths, of dispatch or of the carrier, may leave in doubt at carriers that do not recognise
+    repeats: the calls that may be under way at a time."""
     bound = 0
+    dispatchers = sum(count for name, count in world.deaths.items() if name.startswith("dispatch"))
     for name, behaviour in habits.items():
-        if behaviour.idempotent:
-            continue
-        config = settings.http_carriers[name]
-        line = Line(name, config, cast(Any, None))
-        windows = {source.topic: source.max_records for source in dispatch.sources(settings, [line])}
-        for lane in LANES:
-            topic = names.dispatch(name, lane)
-            sizes = sorted(sum(map(len, decode_batches(r.value))) for r in await read(settings, topic))
-            bound += deaths * sum(sizes[-windows[topic] :])
-        bound += world.deaths[f"simulator-{name}"] * config.connections * config.batch
+        if not behaviour.idempotent:
+            config = world.rig.settings.http_carriers[name]
+            bound += (dispatchers + world.deaths[f"simulator-{name}"]) * config.connections * config.batch
     return bound

@@ -107,12 +107,14 @@ class Evidence:
 
 @dataclass
 class Verdict:
-    """`sent`: messages that carriers took."""
+    """`sent`: messages that carriers took. `in_doubt`: ever told so; `unexplained`: of these, not because the carrier
+    withheld its answer, so because somebody died."""
 
     findings: list[Finding] = field(default_factory=list)
     messages: int = 0
     sent: int = 0
     in_doubt: int = 0
+    unexplained: int = 0
     dead_letters: int = 0
 
     def count(self, kind: Wrong) -> int:
@@ -125,7 +127,9 @@ def judge(evidence: Evidence) -> Verdict:
     findings = [finding for check in checks for finding in check(evidence)]
     expected = {key: asked.recipients for asked in evidence.asked if (key := asked.key)}
     sent = sum(map(len, evidence.taken.values()))
-    return Verdict(findings, sum(expected.values()), sent, len(_doubted(evidence)), len(evidence.dead_letters))
+    doubted = _doubted(evidence)
+    unexplained = len(doubted - evidence.withheld)
+    return Verdict(findings, sum(expected.values()), sent, len(doubted), unexplained, len(evidence.dead_letters))
 
 
 def _lost(evidence: Evidence) -> Iterator[Finding]:
