@@ -14,8 +14,8 @@ from .run import Report, Wanted, run
 #: Findings printed of a seed; the file in its directory has them all.
 _SHOWN = 10
 _COLUMNS = (
-    "seed", "messages", "sent", "kills", "others", "lost", "conflicts", "sent twice", "charged", "in doubt", "by deaths",
-    "unknown", "misreported", "dead letters", "store", "stuck", "recovery p50", "max", "seconds",
+    "seed", "messages", "sent", "kills", "others", "lost", "conflicts", "sent twice", "charged", "in doubt",
+    "by deaths", "unknown", "misreported", "dead letters", "store", "stuck", "recovery p50", "max", "seconds",
 )  # fmt: skip
 
 
