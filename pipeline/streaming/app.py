@@ -13,6 +13,7 @@ from yarl import URL
 from pipeline.config import Kafka, Settings
 from pipeline.streaming import client
 from pipeline.streaming.consumer import Consumer
+from pipeline.streaming.recovery import Recovery
 
 #: A dead member's partitions are free after this; a restarted worker of the same instance has them back at once.
 SESSION_TIMEOUT_SECONDS = 10.0
@@ -37,7 +38,7 @@ def create(settings: Settings, stage: str, instance: str | None, *, poll: int = 
 
     `poll`: records taken from the consumer at a time; few where records are large.
     """
-    kafka = settings.kafka
+    kafka = Recovery.kafka = settings.kafka
     app = faust.App(
         f"{kafka.topic_prefix}{stage}",
         broker=[URL(f"kafka://{server.strip()}") for server in kafka.bootstrap_servers.split(",")],
