@@ -75,8 +75,11 @@ def create(settings: Settings, stage: str, instance: str | None, *, poll: int = 
 
 
 def tables_directory(settings: Settings, instance: str | None) -> Path:
-    """Where a process keeps its stores. RocksDB is one process's: another instance has another directory."""
-    return settings.storage.directory / "tables" / (instance or "single")
+    """Where a process keeps its stores. RocksDB is one process's: another instance has another directory.
+
+    Not `tables`, where an earlier version had stores that lost values in compactions: these are read anew.
+    """
+    return settings.storage.directory / "stores" / (instance or "single")
 
 
 def _credentials(kafka: Kafka) -> faust.types.auth.CredentialsT | None:

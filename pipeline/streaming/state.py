@@ -15,20 +15,12 @@ from aiokafka import AIOKafkaProducer
 from faust.types import TP
 
 from pipeline.streaming import failpoint, outbox
+from pipeline.streaming.rocks import Rocks
 
 T = TypeVar("T")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoders: dict[Any, Any] = {}
-
-#: RocksDB a partition: small, because a process opens one for each partition it owns.
-_ROCKSDB = {
-    "block_cache_size": 8 * 1024 * 1024,
-    "write_buffer_size": 4 * 1024 * 1024,
-    "max_write_buffer_number": 2,
-    "target_file_size_base": 16 * 1024 * 1024,
-    "max_open_files": 64,
-}
 
 
 class State:
@@ -36,8 +28,8 @@ class State:
 
     def __init__(self, app: faust.App, stage: str, *, partitions: int, retention_seconds: int | None) -> None:
         self._stage = stage
-        options = dict(_ROCKSDB) if retention_seconds is None else _ROCKSDB | {"ttl": retention_seconds}
-        self._table = app.Table("state", key_type=bytes, value_type=bytes, partitions=partitions, options=options)
+        self._table = app.Table("state", key_type=bytes, value_type=bytes, partitions=partitions)
+        self._table.data.rocksdb_options = Rocks(retention_seconds)
 
     def view(self, partition: int) -> "View":
         """What one window reads and writes of one partition."""

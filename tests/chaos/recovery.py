@@ -120,7 +120,7 @@ async def _state(rig: Rig, group: str, name: str) -> dict[str, int]:
     data = rig.directory / "kafka" / "data"
     return {
         "keys": int(sum(keys[stage,] for stage in GROUPS[group] if (stage,) in keys)),
-        "store MB": _megabytes((rig.directory / "tables" / name).rglob("*")),
+        "store MB": _megabytes((rig.directory / "stores" / name).rglob("*")),
         "log MB": _megabytes(
             file for place in places for file in (data / f"{place.topic}-{place.partition}").glob("*.log")
         ),
@@ -144,7 +144,7 @@ def _recover(rig: Rig, name: str, *, keep_store: bool) -> Recovery:
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # its files are closed; the supervisor will see it die
     if not keep_store:
-        shutil.rmtree(rig.directory / "tables" / name)
+        shutil.rmtree(rig.directory / "stores" / name)
     while rig.system.pids.get(name) in (None, pid) or not _ready(rig.system.metrics_urls[name]):
         if time.time() > killed + _READY_SECONDS:
             raise SystemExit(f"{name} does not come back; see {log}")
