@@ -9,7 +9,6 @@ import gc
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -275,8 +274,8 @@ class _Worker:
             return
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            now = int(time.time())
             for runner in self._runners:
                 if runner.name == "track" and runner.state and runner.ready:
                     for partition in runner.state.owned():
-                        await producer.send(self._names.ticks, encode([Tick(now)]), partition=partition)
+                        if at := int(runner.watermark(partition, but=self._names.ticks)):
+                            await producer.send(self._names.ticks, encode([Tick(at)]), partition=partition)

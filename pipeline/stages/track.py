@@ -51,6 +51,8 @@ _EARLY = frozenset({"validate", "encode", "moderate", "price"})
 _BATCHES_KEPT = 256
 #: Batches given up on at one tick; after a long stop the rest waits for the next ticks.
 _DUE_A_TICK = 200
+#: How much longer than a receipt a word of dispatch is waited for.
+_UNHEARD_SECONDS = 3600
 #: Receipts parked for a batch, at most.
 _PARKED_RECEIPTS = 5_000
 
@@ -139,7 +141,11 @@ class Tracker:
             self._apply(step, batch, progress, changes)
 
     def ticks(self, record: Record, step: Step) -> None:
-        """Give up on messages whose validity and grace are over."""
+        """Give up on messages whose validity and grace are over.
+
+        Those that dispatch has not said a word of have longer: what of them was sent it will tell yet, and what was not
+        it lets expire itself.
+        """
         tick = decode_ticks(record.value)[-1]
         due = step.view.keys(b"t", b"t" + tick.at.to_bytes(8, "big"))
         for key in list(islice(due, _DUE_A_TICK)):
@@ -149,6 +155,10 @@ class Tracker:
                 continue
             progress = self._progress(step, batch)
             waiting = [p for p, state in enumerate(progress.state) if state < TERMINAL]
+            later = progress.due + _UNHEARD_SECONDS
+            if tick.at < later and min(progress.state) < Detailed.IN_DOUBT:
+                waiting = [p for p in waiting if progress.state[p] >= Detailed.IN_DOUBT]
+                step.view.put(b"t" + later.to_bytes(8, "big") + batch.id, b"")
             log.info("batch.due", batch=batch.id.hex(), without_receipt=len(waiting))
             self._apply(step, batch, progress, [fate.no_receipt(position, tick.at * 1000) for position in waiting])
 

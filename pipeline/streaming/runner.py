@@ -18,6 +18,7 @@ from typing import Any
 import faust
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
+from faust.types import TP
 
 from pipeline.config import Settings
 from pipeline.ops import metrics
@@ -54,6 +55,7 @@ class Runner:
         self._turn = asyncio.Lock()
         self._positions = Positions(self._consumer)
         self._inboxes = [_Inbox(source, self._consumer, settings) for source in sources]
+        self._worked: dict[TP, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         for inbox in self._inboxes:
             self._agent(inbox)
@@ -131,6 +133,18 @@ class Runner:
                 waiting[tp.topic] += max(0, end - self._positions.next(tp, end))
         return waiting
 
+    def watermark(self, partition: int, *, but: str) -> float:
+        """The time (Unix seconds) up to which everything in a partition is worked on, of all topics but one; 0 where
+        that is not known. A clock that ran ahead of a backlog would give up on what the backlog tells."""
+        reached = [time.time()]
+        assigned = self._consumer.assignment()
+        for topic in (inbox.source.topic for inbox in self._inboxes):
+            tp = TP(topic, partition)
+            end = self._consumer.highwater(tp) if tp in assigned else None
+            if topic != but and (end is None or self._positions.next(tp, 0) < end):
+                reached.append(self._worked.get(tp, 0.0))
+        return min(reached)
+
     async def _work(self, inbox: "_Inbox") -> None:
         source = inbox.source
         try:
@@ -177,6 +191,7 @@ class Runner:
         await self._windows.carry_out(inbox.source, [_record(event.message) for event in events], inbox.ceiling)
         for event in events:
             await inbox.stream.ack(event)
+            self._worked[event.message.tp] = event.message.timestamp
         failpoint.reach(f"{self.name}.acknowledged")
         metrics.STAGE_RECORDS.labels(self.name).inc(len(events))
         metrics.STAGE_SECONDS.labels(self.name).observe(time.perf_counter() - started)

@@ -35,7 +35,10 @@ def test_money_of_messages_in_doubt_stays_reserved(stage: Stage):
 
 
 def test_what_stays_in_doubt_is_given_back_when_its_time_is_over(stage: Stage):
-    stage.take(Tick(fate.begin(about()).due + 1))
+    due = fate.begin(about()).due
+    stage.take(Tick(due + 1))
+    assert [stage.state(index) for index in ALL] == ["NO_RECEIPT"] * 3 + ["ACCEPTED"]
+    stage.take(Tick(due + 3601))
     assert [stage.state(index) for index in ALL] == ["NO_RECEIPT"] * 4
     assert stage.settled() == (PRICE, 3 * PRICE)
 

@@ -64,6 +64,9 @@ def test_the_clock_ends_what_is_open_and_settles_all(shared_table: Table, fates,
     open_before = {i for i, records in stage.fates().items() if not records[-1].final}
     stage.take(Tick(due + 1), later=False)
     stage.take(Tick(due + 2))
+    unheard = {i for i, records in stage.fates().items() if records[-1].detailed_state == "ACCEPTED"}
+    assert {i for i, records in stage.fates().items() if not records[-1].final} == unheard
+    stage.take(Tick(due + 3602))  # dispatch had its time to say what became of these
     stage.take(receipt(0, "DELIVRD"))  # late: kept nowhere, changes nothing
     stage.check()
     assert all(records[-1].final for records in stage.fates().values())

@@ -25,8 +25,9 @@ CRASHES = [
     {"sent": False},
     {"later": False},
 ]
+#: When the clock ends a message, whether dispatch said a word of it or not: an hour more.
 DUE = fate.begin(about()).due
-LATE = Tick(DUE + 1)
+LATE = Tick(DUE + 3601)
 
 #: What may end message 0, each by another topic; of some the carrier may say both.
 ENDS = {
@@ -78,7 +79,7 @@ def test_parked_news_ends_a_message_once(table: Table, crash: dict[str, object])
         cut = stage.die_over(Accepted(about()), **crash)
         stage.take(ENDS[then])
         stage.read(cut)
-        stage.take(Tick(DUE + 2))
+        stage.take(Tick(DUE + 3602))
         stage.check()
         assert len(finals(stage)) == 1, (first, then)
         assert {told.index for told in stage.told} == set(range(RECIPIENTS))
@@ -90,7 +91,7 @@ def test_parked_news_ends_a_message_once(table: Table, crash: dict[str, object])
 
 def test_what_was_decided_is_told_again_by_whatever_comes_first(table: Table):
     """The decision is written and nobody was told. Any other news of the batch brings it to light."""
-    for news in (receipt(1, "DELIVRD"), submitted({2: Detailed.SUBMITTED}), resolution(doubt.FAIL, 3), Tick(DUE + 1)):
+    for news in (receipt(1, "DELIVRD"), submitted({2: Detailed.SUBMITTED}), resolution(doubt.FAIL, 3), Tick(DUE + 3601)):
         table.clear()
         stage = Stage(table)
         stage.take(Accepted(about()))
@@ -148,7 +149,7 @@ def test_topics_are_read_in_any_order_by_workers_that_die(shared_table: Table, n
             del topics[topic][: len(rows)]
             if not topics[topic]:
                 del topics[topic]
-    stage.take(Tick(DUE + 2))
+    stage.take(Tick(DUE + 3602))
     stage.check()
     assert all(records[-1].final for records in stage.fates().values())
     assert sum(stage.settled()) == RECIPIENTS * PRICE
