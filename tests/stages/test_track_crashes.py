@@ -91,7 +91,7 @@ def test_parked_news_ends_a_message_once(table: Table, crash: dict[str, object])
 
 def test_what_was_decided_is_told_again_by_whatever_comes_first(table: Table):
     """The decision is written and nobody was told. Any other news of the batch brings it to light."""
-    for news in (receipt(1, "DELIVRD"), submitted({2: Detailed.SUBMITTED}), resolution(doubt.FAIL, 3), Tick(DUE + 3601)):
+    for news in (receipt(1, "DELIVRD"), submitted({2: Detailed.SUBMITTED}), resolution(doubt.FAIL, 3), LATE):
         table.clear()
         stage = Stage(table)
         stage.take(Accepted(about()))
