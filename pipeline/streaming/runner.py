@@ -56,6 +56,7 @@ class Runner:
         self._positions = Positions(self._consumer)
         self._inboxes = [_Inbox(source, self._consumer, settings) for source in sources]
         self._worked: dict[TP, float] = {}
+        self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         for inbox in self._inboxes:
             self._agent(inbox)
@@ -98,13 +99,14 @@ class Runner:
         while True:
             await asyncio.sleep(1.0)
             for service in (app, app.consumer, app.consumer._thread, app.tables, app.tables.recovery, app._fetcher):
-                if service.crashed and not app.should_stop:
+                if service.crashed and not self._stopping:  # not app.should_stop: a crash sets that too
                     reason = repr(service.crash_reason)
                     log.critical("stage.crashed", stage=self.name, service=type(service).__name__, error=reason)
                     os._exit(pulse.EXIT_UNSAFE)
 
     async def stop(self) -> None:
         """Finish the windows at hand, commit, leave the group."""
+        self._stopping = True
         self._consumer.drain()
         await self.app.stop()
         for task in self._tasks:
