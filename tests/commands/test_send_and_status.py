@@ -156,7 +156,7 @@ def test_status_of_what_is_not_known(running: Cli, account: str) -> None:
 def test_status_asks_for_one_thing(running: Cli) -> None:
     for arguments in ([], ["--request", "r"], ["0" * 24, "--in-doubt"]):
         running.refused("status", *arguments, code=2)
-    assert running.json("status", "--in-doubt") == []
+    assert running.json("status", "--in-doubt", "--account", "nobody") == []
 
 
 def test_status_without_a_read_model(still: Cli) -> None:
