@@ -35,6 +35,8 @@ def test_a_window_larger_than_what_is_looked_back_upon_forgets_all_before() -> N
     ceiling.bad("one")
     ceiling.good(5 * Ceiling.LAST)
     ceiling.bad("another")
+    with pytest.raises(Halted, match="2 of the last 1000 records"):
+        ceiling.bad("a second one")
 
 
 def test_a_broken_topic_is_not_drained_and_the_other_lane_goes_on(
