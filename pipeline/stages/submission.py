@@ -112,13 +112,7 @@ async def submit(
         if not opened:
             await opening()
             opened = True
-        pulse.check()
-        failpoint.reach("dispatch.calling")
-        started = time.perf_counter()
-        outcome = await line.carrier.submit(outbound, key)
-        metrics.DISPATCH_SECONDS.labels(line.name).observe(time.perf_counter() - started)
-        metrics.DISPATCH_ATTEMPTS.labels(line.name, type(outcome).__name__).inc()
-        match outcome:
+        match await _call(line, outbound, key):
             case base.Answered(results):
                 return [_verdict(line, result) for result in results]
             case base.Refused(error):
@@ -140,6 +134,17 @@ async def submit(
         log.warning("carrier.retry", carrier=line.name, key=key, messages=len(chunk), error=error.message, pause=pause)
         await _either(draining.wait(), asyncio.sleep(pause))
         pause = min(pause * 2, longest)
+
+
+async def _call(line: Line, outbound: list[base.Outbound], key: str) -> base.Outcome:
+    """One call, as the last thing before which this process makes sure that it is not a zombie."""
+    pulse.check()
+    failpoint.reach("dispatch.calling")
+    started = time.perf_counter()
+    outcome = await line.carrier.submit(outbound, key)
+    metrics.DISPATCH_SECONDS.labels(line.name).observe(time.perf_counter() - started)
+    metrics.DISPATCH_ATTEMPTS.labels(line.name, type(outcome).__name__).inc()
+    return outcome
 
 
 async def _granted(line: Line, parts: int, priority: bool, deadline: float, draining: asyncio.Event) -> bool:

@@ -76,6 +76,7 @@ async def gather(
             evidence.taken[name] = list(journal.entries())
         evidence.withheld |= _withheld(evidence.taken[name], Oracle(habits[name]), _late(world, name))
     oracles = {name: Oracle(behaviour) for name, behaviour in habits.items()}
+    evidence.withheld |= _refused(evidence.told, oracles)
     for name, entries in evidence.taken.items():
         for entry in entries:
             told_of = evidence.told.get(entry.reference, [])
@@ -134,6 +135,17 @@ def _withheld(entries: Iterable[Entry], oracle: Oracle, late: list[tuple[float, 
         if fate in ("error", "cut") or any(began <= at <= ended for began, ended in late):
             found.add(entry.reference)
     return found
+
+
+def _refused(told: dict[str, list[Told]], oracles: dict[str, Oracle]) -> set[str]:
+    """Messages in doubt that their carrier refused: no journal holds them, so none can show that the answer to their
+    call was withheld, as it was for the messages beside them."""
+    return {
+        message
+        for message, story in told.items()
+        for one in story
+        if one.detailed_state == "IN_DOUBT" and one.carrier and oracles[one.carrier].message(message).rejected
+    }
 
 
 def _end(oracle: Oracle, reference: str, told: list[Told]) -> str:
