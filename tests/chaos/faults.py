@@ -131,10 +131,12 @@ async def stop_worker(world: World, draw: random.Random) -> None:
     if not names:
         return
     name = draw.choice(names)
-    async with world.group_locks[name.rpartition("-")[0]]:
+    group = name.rpartition("-")[0]
+    async with world.group_locks[group]:
         pid = world.signal(name, signal.SIGSTOP)
         try:
-            await asyncio.sleep(draw.uniform(*_STILL_SECONDS))
+            with world.still(group):
+                await asyncio.sleep(draw.uniform(*_STILL_SECONDS))
         finally:
             woken = world.signal(name, signal.SIGCONT)
         if pid is not None and woken == pid:
@@ -146,7 +148,7 @@ async def stop_worker(world: World, draw: random.Random) -> None:
 async def pause_broker(world: World, draw: random.Random) -> None:
     """SIGSTOP of the broker for some seconds."""
     async with world.broker_lock:
-        with world.broker_away():
+        with world.still(KAFKA):
             world.signal(KAFKA, signal.SIGSTOP)
             try:
                 await asyncio.sleep(draw.uniform(2.0, 12.0))
@@ -158,7 +160,7 @@ async def pause_broker(world: World, draw: random.Random) -> None:
 async def kill_broker(world: World, draw: random.Random) -> None:
     """SIGKILL of the broker; the rig starts it again on its data."""
     async with world.broker_lock:
-        with world.broker_away():
+        with world.still(KAFKA):
             pid = world.signal(KAFKA, signal.SIGKILL)
             await until(lambda: world.pids.get(KAFKA, pid) != pid, 60.0)
 

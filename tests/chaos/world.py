@@ -36,7 +36,8 @@ RECOVERY_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Recovery:
-    """From SIGKILL to the same stages finishing records again. `undisturbed`: the broker was there all the time."""
+    """From SIGKILL to the same stages finishing records again. `undisturbed`: the broker was there all the time, and
+    nobody of the group stood still."""
 
     name: str
     seconds: float
@@ -64,7 +65,7 @@ class World:
         self.broker_lock = asyncio.Lock()
         self.group_locks = {group: asyncio.Lock() for group in WORKERS}
         self.web = httpx.AsyncClient(timeout=2.0, trust_env=False)
-        self._broker_changes = 0
+        self._standstills: Counter[str] = Counter()  # begun and ended, of the broker and of each group
         self._calls: queue.Queue[Callable[[], None]] = queue.Queue()  # SimpleQueue.get hangs where a signal comes
         self.pids: dict[str, int] = {}
         self._killed: set[int] = set()
@@ -163,21 +164,22 @@ class World:
             self._watching[name] = asyncio.create_task(self._recovery(name, since))
 
     @contextmanager
-    def broker_away(self) -> Iterator[None]:
-        """While the broker does not answer; recoveries that fall into it are told apart."""
-        self._broker_changes += 1
+    def still(self, who: str) -> Iterator[None]:
+        """While the broker, or one of a group, does not answer; recoveries that fall into it are told apart."""
+        self._standstills[who] += 1
         try:
             yield
         finally:
-            self._broker_changes += 1
+            self._standstills[who] += 1
 
     async def _recovery(self, name: str, since: float) -> None:
         """Until the replacement finishes records of every stage, or reads again where there are none to finish."""
-        changes = self._broker_changes
         group = name.rpartition("-")[0]
+        before = [self._standstills[who] for who in (KAFKA, group)]
         while time.monotonic() < since + RECOVERY_SECONDS and name in self.rig.system.metrics_urls:
             if await self.works(name, GROUPS[group]):
-                undisturbed = changes == self._broker_changes and changes % 2 == 0
+                after = [self._standstills[who] for who in (KAFKA, group)]
+                undisturbed = before == after and not any(count % 2 for count in after)
                 seconds = time.monotonic() - since
                 self.recoveries.append(Recovery(name, seconds, undisturbed))
                 self.note("recovered", name=name, seconds=round(seconds, 2), undisturbed=undisturbed)
