@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench chaos recovery docs lock clean
+.PHONY: help setup demo test lint bench chaos recovery vectors docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -47,8 +47,16 @@ chaos: setup  ## Kill, stop and starve everything under load; SEEDS=7 FAULTS=kil
 recovery: setup  ## Measure how long a killed worker's work stands still, with a million messages of state
 	$(BIN)/python -m tests.chaos.recovery
 
-docs: setup  ## Write docs/metrics.md anew
+vectors: setup  ## Ask two other implementations for the parts of 3,000 texts again, and compare; needs Node and npm
+	cd tests/text/vectors && npm ci --silent
+	$(BIN)/python tests/text/vectors/corpus.py | node tests/text/vectors/ask.mjs > .vectors.tmp
+	mv .vectors.tmp tests/text/vectors/vectors.ndjson
+	$(BIN)/python -m pytest tests/text/test_vectors.py
+
+docs: setup  ## Write docs/metrics.md and the tables of docs/text.md anew
 	$(BIN)/python -m pipeline.ops.metrics_page > docs/metrics.md
+	{ sed '/^<!-- What follows/q' docs/text.md; $(BIN)/python -m pipeline.text.page; } > .text.tmp
+	mv .text.tmp docs/text.md
 
 # Locked versions are kept where they still fit; `make lock UPGRADE=--upgrade` takes the newest.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

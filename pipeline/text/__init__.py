@@ -1,19 +1,36 @@
 """Alphabets, parts, transliteration and templates. Pure functions over text."""
 
-from pipeline.text.characters import LOOKALIKES, as_sent, non_gsm, normalise, transliterate
-from pipeline.text.encoding import GSM7, UCS2, Encoded, Part, decode, encode
+from pipeline.text.bulk import Filling, fill
+from pipeline.text.characters import as_sent, non_gsm, normalise, transliterate
+from pipeline.text.choice import GSM7, UCS2
+from pipeline.text.encoding import Encoded, Measured, Part, decode, encode, measure
+from pipeline.text.explanation import Choice, Option, explain
+from pipeline.text.lookalikes import LOOKALIKES
 from pipeline.text.templates import Template
+from pipeline.text.wire import LANGUAGES, PLAIN, Concatenation, Wire, common
 
 __all__ = [
     "GSM7",
+    "LANGUAGES",
     "LOOKALIKES",
+    "PLAIN",
     "UCS2",
+    "Choice",
+    "Concatenation",
     "Encoded",
+    "Filling",
+    "Measured",
+    "Option",
     "Part",
     "Template",
+    "Wire",
     "as_sent",
+    "common",
     "decode",
     "encode",
+    "explain",
+    "fill",
+    "measure",
     "non_gsm",
     "normalise",
     "transliterate",

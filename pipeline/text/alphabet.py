@@ -1,6 +1,7 @@
-"""GSM 7-bit default alphabet, its extension table, and packing (3GPP TS 23.038, sections 6.1.2.1 and 6.2.1)."""
+"""7-bit alphabets (3GPP TS 23.038, section 6.2.1), the default one among them, and packing (section 6.1.2.1)."""
 
 import re
+from collections.abc import Mapping
 
 ESCAPE = 0x1B
 
@@ -15,18 +16,60 @@ _EXTENSION = {
     "\f": 0x0A, "^": 0x14, "{": 0x28, "}": 0x29, "\\": 0x2F, "[": 0x3C, "~": 0x3D, "]": 0x3E, "|": 0x40, "€": 0x65,
 }  # fmt: skip
 
-# Escape itself is no character of the alphabet.
-_CHARACTERS = "".join(c for c in _DEFAULT if c != chr(ESCAPE)) + "".join(_EXTENSION)
 
-# ASCII outside the alphabet must not pass as the septet of the same value, so it becomes what ASCII does not hold.
-_SEPTETS: dict[int, str] = {
-    **dict.fromkeys(range(128), "\uffff"),
-    **{ord(c): chr(septet) for septet, c in enumerate(_DEFAULT) if septet != ESCAPE},
-    **{ord(c): chr(ESCAPE) + chr(septet) for c, septet in _EXTENSION.items()},
-}
-_OUTSIDE = re.compile(f"[^{re.escape(_CHARACTERS)}]")
-_ESCAPED = re.compile("\x1b(.)", re.DOTALL)
-_UNESCAPED = {_DEFAULT[septet]: c for c, septet in _EXTENSION.items()}
+class Alphabet:
+    """A basic table of one septet a character and an extension table of two (an escape before the septet).
+
+    `basic`, `extension` and `characters` are the sets of what each table holds, and both.
+    """
+
+    __slots__ = ("_basic", "_extension", "_outside", "_septets", "basic", "characters", "extension")
+
+    def __init__(self, basic: Mapping[int, str], extension: Mapping[int, str]) -> None:
+        """`basic`, `extension`: characters by septet. Where both have a character, the shorter way is taken."""
+        self._basic = [basic.get(septet, " ") for septet in range(128)]  # what is undefined shows a space
+        self._extension = dict(extension)
+        self.basic = frozenset(basic.values())
+        self.extension = frozenset(extension.values())
+        self.characters = self.basic | self.extension
+        # ASCII outside the alphabet must not pass as the septet of the same value, so it becomes what ASCII does not
+        # hold, as everything else outside it is already.
+        self._septets: dict[int, str] = {
+            **dict.fromkeys(range(128), "\uffff"),
+            **{ord(c): chr(ESCAPE) + chr(septet) for septet, c in extension.items()},
+            **{ord(c): chr(septet) for septet, c in basic.items()},
+        }
+        self._outside = re.compile(f"[^{re.escape(''.join(self.characters))}]")
+
+    def to_septets(self, text: str) -> bytes | None:
+        """The septets of `text`, one an octet, extension characters as two; None if a character is outside."""
+        septets = text.translate(self._septets)
+        return septets.encode("ascii") if septets.isascii() else None
+
+    def length(self, text: str) -> int:
+        """Septets of `text`, which the alphabet holds."""
+        return len(text.translate(self._septets))
+
+    def from_septets(self, septets: bytes) -> str:
+        """The text of `septets`. An escape before what the extension lacks shows the basic character."""
+        first, *escaped = septets.split(b"\x1b")
+        pieces = [self._decode(first)]
+        for piece in escaped:
+            pieces += self._extension.get(piece[0], self._basic[piece[0]]), self._decode(piece[1:])
+        return "".join(pieces)
+
+    def outside(self, text: str) -> list[tuple[str, int]]:
+        """Characters of `text` outside the alphabet, each with its index in code points."""
+        return [(found[0], found.start()) for found in self._outside.finditer(text)]
+
+    def _decode(self, septets: bytes) -> str:
+        return "".join([self._basic[septet] for septet in septets])
+
+
+#: Tables of the default alphabet, by septet. Escape itself is no character.
+BASIC: dict[int, str] = {septet: c for septet, c in enumerate(_DEFAULT) if septet != ESCAPE}
+EXTENSION: dict[int, str] = {septet: c for c, septet in _EXTENSION.items()}
+DEFAULT = Alphabet(BASIC, EXTENSION)
 
 # Packing works on all septets at once, as lanes of one integer: pairs of 7 bits close up to 14 in lanes of 16 bits,
 # those to 28 in lanes of 32, those to 56 in lanes of 64. _LANES holds (mask of the lower half, of the upper, shift).
@@ -39,23 +82,8 @@ _LANES = tuple(
     )
     for width, octets in ((7, 2), (14, 4), (28, 8))
 )
-
-
-def to_septets(text: str) -> bytes | None:
-    """The septets of `text`, one an octet, extension characters as two; None if a character is outside GSM-7."""
-    septets = text.translate(_SEPTETS)
-    return septets.encode("ascii") if septets.isascii() else None
-
-
-def from_septets(septets: bytes) -> str:
-    """The text of `septets`. An escape before a septet without extension character shows the default one (6.2.1.1)."""
-    text = "".join([_DEFAULT[septet] for septet in septets])
-    return _ESCAPED.sub(lambda pair: _UNESCAPED.get(pair[1], pair[1]), text)
-
-
-def outside(text: str) -> list[tuple[str, int]]:
-    """Characters of `text` outside GSM-7, each with its index in code points."""
-    return [(found[0], found.start()) for found in _OUTSIDE.finditer(text)]
+# In place of a header of so many octets: the septets that it takes up, fill bits included.
+_SKIPPED = tuple(bytes((header * 8 + 6) // 7) for header in range(_MOST * 7 // 8))
 
 
 def pack(septets: bytes, header: int = 0) -> bytes:
@@ -64,7 +92,7 @@ def pack(septets: bytes, header: int = 0) -> bytes:
     At most 160 septets, those the header takes up included. Fill bits align the first septet to a septet boundary
     counted from the start of the header (3GPP TS 23.040, section 9.2.3.24); spare bits at the end are 0.
     """
-    septets = bytes(_header_septets(header)) + septets
+    septets = _SKIPPED[header] + septets
     lanes = int.from_bytes(septets, "little")
     for low, high, shift in _LANES:
         lanes = lanes & low | (lanes & high) >> shift
@@ -78,10 +106,17 @@ def unpack(payload: bytes, count: int, header: int = 0) -> bytes:
 
     The count has to be given: seven spare bits at the end look like one more septet 0, which is `@`.
     """
-    skipped = _header_septets(header)
+    skipped = len(_SKIPPED[header])
     bits = int.from_bytes(bytes(header) + payload, "little")
     return bytes([bits >> 7 * place & 0x7F for place in range(skipped, skipped + count)])
 
 
-def _header_septets(header: int) -> int:
-    return (header * 8 + 6) // 7
+def pack_all(septets: bytes) -> bytes:
+    """Octets of any number of septets in one stream without header: 160 of them fill whole octets."""
+    return b"".join([pack(septets[start : start + _MOST]) for start in range(0, len(septets), _MOST)])
+
+
+def unpack_all(payload: bytes, count: int) -> bytes:
+    """The `count` septets that `pack_all` was given."""
+    starts = range(0, count, _MOST)
+    return b"".join([unpack(payload[s * 7 // 8 :][: _MOST * 7 // 8], min(_MOST, count - s)) for s in starts])

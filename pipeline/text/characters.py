@@ -1,18 +1,43 @@
-"""Which character made it UCS-2, and what may stand in its place."""
+"""A text as it is encoded: normalised, and with look-alikes from GSM-7 where that was asked for."""
 
 import unicodedata
 
-from pipeline.text.alphabet import outside, to_septets
+import regex
+
+from pipeline.text.alphabet import DEFAULT
+from pipeline.text.lookalikes import LOOKALIKES
+
+_TABLE = str.maketrans(LOOKALIKES)
+
+# Ordering a run of combining marks costs the square of its length where they come in disorder; no language has runs of
+# more than a few. A run of this length shows at every 32nd character. Three marks have no combining class, being two.
+_LONG = 32
+_MARKS = r"[\p{^Canonical_Combining_Class=0}\u0f73\u0f75\u0f81]"
+_MARK = regex.compile(_MARKS)
+_LONG_RUN = regex.compile(f"{_MARKS}{{{_LONG},}}")
+_TWO_MARKS = str.maketrans({c: unicodedata.normalize("NFD", c) for c in "\u0f73\u0f75\u0f81"})
 
 
 def normalise(text: str) -> str:
-    """`text` in Unicode normalisation form C: `e` and a combining acute become `é`, which GSM-7 holds."""
+    """`text` in Unicode normalisation form C: `e` and a combining acute become `é`, which GSM-7 holds.
+
+    The time is that of the length, whatever the text.
+    """
+    if text.isascii():
+        return text
+    if _MARK.search(text[_LONG - 1 :: _LONG]):
+        text = _LONG_RUN.sub(_in_order, text)
     return unicodedata.normalize("NFC", text)
+
+
+def _in_order(run: "regex.Match[str]") -> str:
+    """Combining marks in canonical order (UAX #15): by their class, those of one class as they stood."""
+    return "".join(sorted(run[0].translate(_TWO_MARKS), key=unicodedata.combining))
 
 
 def non_gsm(text: str) -> list[tuple[str, int]]:
     """Characters of `text` outside GSM-7, each with its index in code points."""
-    return outside(text)
+    return DEFAULT.outside(text)
 
 
 def transliterate(text: str) -> tuple[str, list[tuple[int, str, str]]]:
@@ -21,7 +46,7 @@ def transliterate(text: str) -> tuple[str, list[tuple[int, str, str]]]:
     A replacement is (index in the given text, original, replacement); the replacement may be longer, or empty where
     the original shows nothing. Characters not listed stay as they are, so the result may still need UCS-2.
     """
-    made = [(index, c, LOOKALIKES[c]) for c, index in outside(text) if c in LOOKALIKES]
+    made = [(index, c, LOOKALIKES[c]) for c, index in DEFAULT.outside(text) if c in LOOKALIKES]
     if not made:
         return text, made
     return text.translate(_TABLE), made
@@ -30,40 +55,4 @@ def transliterate(text: str) -> tuple[str, list[tuple[int, str, str]]]:
 def as_sent(text: str, *, transliterated: bool) -> str:
     """`text` as it is encoded: normalised, and with look-alikes from GSM-7 where that was asked for."""
     text = normalise(text)
-    return transliterate(text)[0] if transliterated else text
-
-
-def _listed() -> dict[str, str]:
-    groups = {
-        "'": "‘’‚‛′´`ʹʻʼˈ‹›",
-        '"': "“”„‟″«»ˮ",
-        "-": "‐‑‒–—―−﹘﹣",
-        "...": "…",
-        "..": "‥",
-        ".": "․·",
-        "*": "•‣●∙▪◦",
-        "/": "⁄∕",
-        "x": "×",
-        " ": "\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000",
-        "\n": "\u0085\u2028\u2029",
-        "": "\u00ad\u200b\u2060\ufeff",  # soft hyphen, zero-width space, word joiner, byte order mark
-    }
-    ligatures = {
-        "Œ": "OE", "œ": "oe", "Ĳ": "IJ", "ĳ": "ij", "ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st",
-        "ﬆ": "st",
-    }  # fmt: skip
-    # Letters with a stroke and the dotless i have no decomposition in Unicode.
-    letters = {"Ł": "L", "ł": "l", "Đ": "D", "đ": "d", "Ħ": "H", "ħ": "h", "Ŧ": "T", "ŧ": "t", "ı": "i", "ẞ": "SS"}
-    return {c: like for like, listed in groups.items() for c in listed} | ligatures | letters
-
-
-def _base_letters() -> dict[str, str]:
-    """Accented Latin letters outside GSM-7 and their base letters."""
-    accented = map(chr, [*range(0xC0, 0x250), *range(0x1E00, 0x1F00)])
-    bases = {c: unicodedata.normalize("NFD", c)[0] for c in accented}
-    return {c: base for c, base in bases.items() if base.isascii() and base != c and to_septets(c) is None}
-
-
-#: Every character that `transliterate` replaces.
-LOOKALIKES: dict[str, str] = _base_letters() | _listed()
-_TABLE = str.maketrans(LOOKALIKES)
+    return text.translate(_TABLE) if transliterated else text

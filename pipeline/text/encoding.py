@@ -1,26 +1,16 @@
 """From a text to the user data of its parts, and back (3GPP TS 23.038 and 23.040)."""
 
-import re
 from collections.abc import Callable
 
 import msgspec
 
-from pipeline.text import alphabet
-from schemas.errors import EMPTY_MESSAGE, INVALID_TEXT, TOO_MANY_PARTS, Error
-
-GSM7 = "GSM-7"
-UCS2 = "UCS-2"
-
-# Units that one part holds, alone and behind the concatenation header: septets, UTF-16 code units.
-_GSM7_SIZES = (160, 153)
-_UCS2_SIZES = (70, 67)
-#: Octets of the concatenation header with 8-bit reference (3GPP TS 23.040, section 9.2.3.24.1).
-_HEADER = 6
-#: The header numbers parts in one octet.
-_MOST_PARTS = 255
-
-# Surrogates stand in a Python string only when alone. LF, CR and FF are characters of GSM-7.
-_FORBIDDEN = re.compile("[\x00-\x09\x0b\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+from pipeline.text import clusters
+from pipeline.text.alphabet import DEFAULT, pack, pack_all, unpack, unpack_all
+from pipeline.text.choice import GSM7, PLAIN_GSM7, SEPTETS_ALONE, UCS2, Fit, choose, splits_pair
+from pipeline.text.cutting import soft_ends
+from pipeline.text.national import alphabet
+from pipeline.text.wire import PLAIN, Wire
+from schemas.errors import Error
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -36,92 +26,111 @@ class Part(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class Encoded(msgspec.Struct, frozen=True, array_like=True):
     """A text ready for a carrier. `encoding` is "GSM-7" or "UCS-2"; `characters` counts septets (escapes included)
-    or UTF-16 code units; `len(parts)` is the message count."""
+    or UTF-16 code units. `count` is the number of parts that are sent and paid for; `parts` are as many, or one where
+    the carrier cuts it. `locking` and `single` are national language identifiers, 0 for the default tables."""
 
     encoding: str
     characters: int
     parts: list[Part]
+    count: int
+    locking: int = 0
+    single: int = 0
 
 
-def encode(text: str, *, reference: int = 0, max_parts: int = 10) -> Encoded | Error:
-    """Choose the alphabet and cut `text` into parts, never through an escape or a surrogate pair.
+class Measured(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a text costs: the fields of the same names in `Encoded`."""
 
-    `reference` (0-255) ties the parts of one message together. The text is taken as it is: `normalise` it before.
+    encoding: str
+    characters: int
+    count: int
+    locking: int = 0
+    single: int = 0
+
+
+def encode(text: str, *, wire: Wire = PLAIN, reference: int = 0, max_parts: int = 10) -> Encoded | Error:
+    """Choose the cheapest encoding that `wire` carries and cut `text` into parts.
+
+    No part ends inside an escape or surrogate pair, nor inside a grapheme cluster where that costs no further part.
+    `reference` ties the parts of one message together: 16 bits, of which an 8-bit header takes the lower. The text is
+    taken as it is: `normalise` it before.
     Errors: 3004 empty, 3005 more than `max_parts` (the header allows 255 at most), 3014 a lone surrogate or a control
     character outside GSM-7.
     """
-    if not text:
-        return Error(EMPTY_MESSAGE, "the text is empty")
-    septets = alphabet.to_septets(text)
-    if septets is not None:
-        return _encode_gsm7(septets, reference, max_parts)
-    if forbidden := _FORBIDDEN.search(text):
-        code_point = f"U+{ord(forbidden[0]):04X}"
-        return Error(INVALID_TEXT, f"character {code_point} at index {forbidden.start()} cannot be sent: remove it")
-    return _encode_ucs2(text.encode("utf-16-be"), reference, max_parts)
+    septets = DEFAULT.to_septets(text)
+    if septets is not None and 0 < len(septets) <= SEPTETS_ALONE:
+        return Encoded(GSM7, len(septets), [Part(b"", pack(septets), len(septets))], 1)
+    fit = choose(text, septets, wire, max_parts)
+    if isinstance(fit, Error):
+        return fit
+    form = fit.form
+    return Encoded(
+        form.encoding, fit.length, _parts(text, fit, wire, reference), len(fit.ends), form.locking, form.single
+    )
+
+
+def measure(text: str, *, wire: Wire = PLAIN, max_parts: int = 10) -> Measured | Error:
+    """What `encode` would say of `text`, errors included, without its octets."""
+    septets = DEFAULT.to_septets(text)
+    if septets is not None and 0 < len(septets) <= SEPTETS_ALONE:
+        return Measured(GSM7, len(septets), 1)
+    fit = choose(text, septets, wire, max_parts)
+    if isinstance(fit, Error):
+        return fit
+    return Measured(fit.form.encoding, fit.length, len(fit.ends), fit.form.locking, fit.form.single)
 
 
 def decode(encoded: Encoded) -> str:
     """The text that `encode` was given."""
     if encoded.encoding == UCS2:
         return b"".join([part.payload for part in encoded.parts]).decode("utf-16-be")
-    septets = [alphabet.unpack(part.payload, part.characters, len(part.udh)) for part in encoded.parts]
-    return alphabet.from_septets(b"".join(septets))
+    septets = [
+        unpack(part.payload, part.characters, len(part.udh)) if part.udh else unpack_all(part.payload, part.characters)
+        for part in encoded.parts
+    ]
+    return alphabet(encoded.locking, encoded.single).from_septets(b"".join(septets))
 
 
-def _encode_gsm7(septets: bytes, reference: int, max_parts: int) -> Encoded | Error:
-    length = len(septets)
-    if length <= _GSM7_SIZES[0]:
-        return Encoded(GSM7, length, [Part(b"", alphabet.pack(septets), length)])
-    ends = _ends(length, _GSM7_SIZES, lambda end: septets[end - 1] == alphabet.ESCAPE)
-    if refusal := _too_many(ends, max_parts):
-        return refusal
-    chunks = [septets[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    return Encoded(
-        GSM7,
-        length,
-        [
-            Part(_header(reference, len(chunks), number), alphabet.pack(chunk, _HEADER), len(chunk))
-            for number, chunk in enumerate(chunks, 1)
-        ],
-    )
+def _parts(text: str, fit: Fit, wire: Wire, reference: int) -> list[Part]:
+    if wire.concatenation == "payload":
+        return [Part(b"", fit.units if fit.form.encoding == UCS2 else pack_all(fit.units), fit.length)]
+    ends = _ends(text, fit)
+    spans = zip(_headers(fit, wire, reference), [0, *ends], ends, strict=False)
+    if fit.form.encoding == UCS2:
+        return [Part(udh, fit.units[2 * start : 2 * end], end - start) for udh, start, end in spans]
+    return [Part(udh, pack(fit.units[start:end], len(udh)), end - start) for udh, start, end in spans]
 
 
-def _encode_ucs2(octets: bytes, reference: int, max_parts: int) -> Encoded | Error:
-    length = len(octets) // 2
-    ends = _ends(length, _UCS2_SIZES, lambda end: 0xD8 <= octets[2 * end - 2] < 0xDC)
-    if refusal := _too_many(ends, max_parts):
-        return refusal
-    return Encoded(
-        UCS2,
-        length,
-        [
-            Part(_header(reference, len(ends), number), octets[2 * start : 2 * end], end - start)
-            for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False), 1)
-        ],
-    )
+def _ends(text: str, fit: Fit) -> list[int]:
+    """Where parts end: at a border of grapheme clusters where that costs no part."""
+    if len(fit.ends) == 1:
+        return fit.ends
+    # The only cluster of several characters in plain GSM-7 is CR LF.
+    if "\r\n" not in text if fit.form is PLAIN_GSM7 else clusters.plain(text):
+        return fit.ends
+    size: Callable[[str], int]
+    if fit.length == len(text):
+        size = len
+    elif fit.form.encoding == UCS2:
+        size = _utf16_length
+    else:
+        size = alphabet(fit.form.locking, fit.form.single).length
+    return soft_ends(fit.ends, fit.size, splits_pair(fit.form, fit.units), clusters.borders(text, size))
 
 
-def _ends(length: int, sizes: tuple[int, int], splits_pair: Callable[[int], bool]) -> list[int]:
-    """Where each part ends, in units; `splits_pair(end)` says whether a cut there parts what belongs together."""
-    alone, joined = sizes
-    if length <= alone:
-        return [length]
-    ends = []
-    end = joined
-    while end < length:
-        end -= splits_pair(end)
-        ends.append(end)
-        end += joined
-    return [*ends, length]
+def _utf16_length(text: str) -> int:
+    return len(text.encode("utf-16-be")) // 2
 
 
-def _too_many(ends: list[int], max_parts: int) -> Error | None:
-    limit = min(max_parts, _MOST_PARTS)
-    if len(ends) <= limit:
-        return None
-    return Error(TOO_MANY_PARTS, f"the text would need {len(ends)} parts, at most {limit} are allowed: shorten it")
-
-
-def _header(reference: int, total: int, number: int) -> bytes:
-    return bytes((0x05, 0x00, 0x03, reference, total, number)) if total > 1 else b""
+def _headers(fit: Fit, wire: Wire, reference: int) -> list[bytes]:
+    """The user data header of each part (3GPP TS 23.040, section 9.2.3.24), empty where it holds no element."""
+    total = len(fit.ends)
+    if wire.concatenation == "sar":
+        return [b""] * total
+    shifts = fit.form.shifts
+    if total == 1:
+        return [bytes((len(shifts),)) + shifts if shifts else b""]
+    if wire.concatenation == "16-bit":
+        start = bytes((6 + len(shifts), 0x08, 4, reference >> 8 & 0xFF, reference & 0xFF, total))
+    else:
+        start = bytes((5 + len(shifts), 0x00, 3, reference & 0xFF, total))
+    return [start + bytes((number,)) + shifts for number in range(1, total + 1)]
