@@ -3,6 +3,7 @@
 import re
 import secrets
 from hashlib import sha256
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -14,6 +15,8 @@ from pipeline.streaming.topics import TopicNames
 from schemas.errors import MALFORMED_REQUEST, Error
 
 log = structlog.get_logger()
+
+_T = TypeVar("_T")
 
 _TOKEN_PREFIX = "smsp_"  # noqa: S105  (finds a leaked token in code and logs; no secret itself)
 _TOKEN_BYTES = 32
@@ -31,7 +34,94 @@ class AccountRecord(msgspec.Struct, rename="camel", frozen=True):
     blocklisted_reason: str | None = None
 
 
+class Blocklisting(msgspec.Struct, rename="camel", frozen=True):
+    """Why an account may send nothing. A record of its own beside the account's, on the same topic: the price stage
+    and an operator write it, and neither must undo what the other has written of the account.
+
+    `at`: Unix ms. `batch`: whose content it was (None: an operator's word). `penalty`: a decimal amount.
+    """
+
+    account: str
+    reason: str
+    at: int
+    batch: str | None = None
+    penalty: str | None = None
+
+    @property
+    def key(self) -> bytes:
+        """Its key on the topic; a tombstone there lets the account send again."""
+        return blocklist_key(self.account)
+
+    @property
+    def value(self) -> bytes:
+        return msgspec.json.encode(self)
+
+
+_BLOCKLIST = b"blocklist/"  # no account's name holds a slash
+
+
+def blocklist_key(account: str) -> bytes:
+    """The key of an account's blocklisting."""
+    return _BLOCKLIST + account.encode()
+
+
+class Register:
+    """What the topic tells: every account by name and by token, blocklisted or not."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, AccountRecord] = {}
+        self._blocked: dict[str, Blocklisting] = {}
+        self._by_name: dict[str, AccountRecord] = {}
+        self._by_hash: dict[str, AccountRecord] = {}
+
+    def names(self) -> list[str]:
+        return sorted(self._by_name)
+
+    def get(self, name: str) -> AccountRecord | None:
+        """The account of this name."""
+        return self._by_name.get(name)
+
+    def written(self, name: str) -> AccountRecord | None:
+        """The account as its own record has it, to be changed and written again."""
+        return self._records.get(name)
+
+    def by_token(self, token: str) -> AccountRecord | None:
+        """The account this bearer token belongs to."""
+        return self._by_hash.get(hash_token(token))
+
+    def take(self, key: bytes, value: bytes | None) -> None:
+        """A record of the topic; None is a deletion."""
+        try:
+            name = key.removeprefix(_BLOCKLIST).decode()
+            if key.startswith(_BLOCKLIST):
+                _put(self._blocked, name, _decode_blocklisting(value) if value else None)
+            else:
+                _put(self._records, name, _decode(value) if value else None)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.error("account.unreadable", key=key, error=str(error))
+            return
+        self._level(name)
+
+    def _level(self, name: str) -> None:
+        for token in before.tokens if (before := self._by_name.pop(name, None)) else ():
+            self._by_hash.pop(token, None)
+        record, blocked = self._records.get(name), self._blocked.get(name)
+        if record and blocked:
+            record = msgspec.structs.replace(record, blocklisted=True, blocklisted_reason=blocked.reason)
+        if record:
+            self._by_name[name] = record
+            self._by_hash.update(dict.fromkeys(record.tokens, record))
+
+
+def _put(where: dict[str, _T], name: str, value: _T | None) -> None:
+    if value is None:
+        where.pop(name, None)
+    else:
+        where[name] = value
+
+
 _decode = msgspec.json.Decoder(AccountRecord).decode
+_decode_blocklisting = msgspec.json.Decoder(Blocklisting).decode
 
 
 def new_token() -> tuple[str, str]:
@@ -62,13 +152,12 @@ async def put(producer: AIOKafkaProducer, topic: str, record: AccountRecord) -> 
     await producer.send_and_wait(topic, key=record.name.encode(), value=msgspec.json.encode(record))
 
 
-class AccountDirectory:
+class AccountDirectory(Register):
     """Every account, in memory. Start it before use; `refresh` before refusing somebody it does not know."""
 
     def __init__(self, settings: Settings) -> None:
-        self._by_name: dict[str, AccountRecord] = {}
-        self._by_hash: dict[str, AccountRecord] = {}
-        self._follower = Follower(settings.kafka, TopicNames(settings.kafka.topic_prefix).accounts, self._take)
+        super().__init__()
+        self._follower = Follower(settings.kafka, TopicNames(settings.kafka.topic_prefix).accounts, self.take)
 
     async def start(self) -> None:
         """Return when every account is read."""
@@ -80,25 +169,3 @@ class AccountDirectory:
 
     async def stop(self) -> None:
         await self._follower.stop()
-
-    def get(self, name: str) -> AccountRecord | None:
-        """The account of this name."""
-        return self._by_name.get(name)
-
-    def by_token(self, token: str) -> AccountRecord | None:
-        """The account this bearer token belongs to."""
-        return self._by_hash.get(hash_token(token))
-
-    def _take(self, key: bytes, value: bytes | None) -> None:
-        try:
-            record = _decode(value) if value else None
-            name = key.decode()
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            log.error("account.unreadable", key=key, error=str(error))
-            return
-        if before := self._by_name.pop(name, None):
-            for token in before.tokens:
-                self._by_hash.pop(token, None)
-        if record:
-            self._by_name[name] = record
-            self._by_hash.update(dict.fromkeys(record.tokens, record))

@@ -15,6 +15,8 @@ from pipeline.commands import (
     in_doubt,
     inspect,
     messages,
+    moderation_lists,
+    opt_outs,
     prices,
     processes,
     show_topics,
@@ -29,7 +31,10 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for module in (processes, demo, messages, in_doubt, inspect, accounts, show_topics, prices, dead_letters, bench):
+for module in (
+    processes, demo, messages, in_doubt, inspect, accounts, opt_outs, moderation_lists, show_topics, prices,
+    dead_letters, bench,
+):  # fmt: skip
     module.register(app)
 
 

@@ -6,10 +6,12 @@ One frozen object, read once at a process's start and handed down; nothing below
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from pipeline.text import LANGUAGES, Wire
 
 DEFAULT_FILE = Path("sms-pipeline.toml")
 EMBEDDED = "embedded"
@@ -55,9 +57,22 @@ class Gateway(_Section):
 
 
 class Moderation(_Section):
-    """`terms`: files of prohibited terms, a term a line."""
+    """Prohibited content (docs/moderation.md). `terms`: files of prohibited terms, a term a line. The others: files of
+    domains, a domain a line. `links`: "allowed" lets only the allowed domains stand in a text.
+    """
 
     terms: list[Path] = []
+    blocked_domains: list[Path] = []
+    allowed_domains: list[Path] = []
+    protected_domains: list[Path] = []
+    links: Literal["any", "allowed"] = "any"
+    shorteners: Literal["allow", "flag", "block"] = "allow"
+    lookalikes: Literal["allow", "flag", "block"] = "block"
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file named."""
+        return [*self.terms, *self.blocked_domains, *self.allowed_domains, *self.protected_domains]
 
 
 class Billing(_Section):
@@ -92,15 +107,45 @@ class Metrics(_Section):
     port: int = Field(default=0, ge=0, le=65535)
 
 
-class HttpCarrier(_Section):
+class _OnAir(_Section):
+    """What a carrier can carry. `languages`: national languages (3GPP 23.038, by their English names in lower case)
+    whose shift tables it takes; a text uses one only where every carrier of its route does. `concatenation`: how the
+    parts of one message are tied together.
+    """
+
+    languages: list[str] = []
+    concatenation: Literal["8-bit", "16-bit", "sar", "payload"] = "8-bit"
+
+    @field_validator("languages")
+    @classmethod
+    def _known(cls, languages: list[str]) -> list[str]:
+        if unknown := [name for name in languages if name not in LANGUAGES]:
+            raise ValueError(f"no shift tables for {', '.join(unknown)}; there are {', '.join(LANGUAGES)}")
+        return languages
+
+    @model_validator(mode="after")
+    def _shift_tables_need_a_header(self) -> Self:
+        if self.languages and self.concatenation in ("sar", "payload"):
+            raise ValueError(f'languages need a header, which concatenation = "{self.concatenation}" has not')
+        return self
+
+    @property
+    def wire(self) -> Wire:
+        """The same for the functions that encode."""
+        return Wire(tuple(sorted(LANGUAGES[name] for name in set(self.languages))), self.concatenation)
+
+
+class HttpCarrier(_OnAir):
     """A carrier over HTTP. `throughput` in parts a second; `batch` messages a request, over `connections` at a time.
 
     `idempotent`: the carrier recognises a repeated Idempotency-Key, so an unknown outcome may be tried again.
     `timeout`: seconds for one request; `patience`: seconds for which a carrier that cannot be reached is tried again
-    before a message goes to the next carrier of its route, or fails where there is none.
+    before a message goes to the next carrier of its route, or fails where there is none. It gets whole texts and cuts
+    them itself: `languages` and `concatenation` say how, so that we count as it does.
     """
 
     type: Literal["http"] = "http"
+    concatenation: Literal["8-bit", "16-bit"] = "8-bit"
     url: str
     token: SecretStr | None = None
     secret: SecretStr | None = None
@@ -112,7 +157,7 @@ class HttpCarrier(_Section):
     patience: float = Field(default=30.0, gt=0)
 
 
-class SmppCarrier(_Section):
+class SmppCarrier(_OnAir):
     """A carrier over SMPP 3.4. Read and checked already; no stage speaks SMPP yet, so routing passes it over."""
 
     type: Literal["smpp"]
@@ -230,7 +275,9 @@ def load(file: Path | None = None, environment: Mapping[str, str] | None = None)
 
 def _absolute_paths(settings: Settings, base: Path) -> Settings:
     storage = settings.storage.model_copy(update={"directory": base / settings.storage.directory})
-    moderation = settings.moderation.model_copy(update={"terms": [base / p for p in settings.moderation.terms]})
+    lists = ("terms", "blocked_domains", "allowed_domains", "protected_domains")
+    named = {name: [base / path for path in getattr(settings.moderation, name)] for name in lists}
+    moderation = settings.moderation.model_copy(update=named)
     prices = settings.billing.prices
     billing = settings.billing.model_copy(update={"prices": base / prices if prices else None})
     return settings.model_copy(update={"storage": storage, "moderation": moderation, "billing": billing})
@@ -241,6 +288,6 @@ def _check_references(settings: Settings) -> None:
         for name in route.carriers:
             if name not in settings.carriers:
                 raise ConfigError(f"routes.{position}: carrier {name!r} is not configured; add [carriers.{name}]")
-    for path in [*settings.moderation.terms, *filter(None, [settings.billing.prices])]:
+    for path in [*settings.moderation.files, *filter(None, [settings.billing.prices])]:
         if not path.is_file():
             raise ConfigError(f"file {path} named in the configuration does not exist")

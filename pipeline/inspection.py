@@ -3,21 +3,36 @@
 The same functions as in the stages, in the same order; no Kafka, no account.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.billing import PriceList, format_price
-from pipeline.moderation import TermList
+from pipeline.moderation import Hit, Rules
 from pipeline.numbers import Recipient, check_sender, classify
-from pipeline.text import Encoded, Template, as_sent, encode, non_gsm
+from pipeline.text import (
+    LANGUAGES,
+    Choice,
+    Encoded,
+    Template,
+    Wire,
+    encode,
+    explain,
+    non_gsm,
+    normalise,
+    transliterate,
+)
 from schemas import errors
 from schemas.errors import Error
 
+_NAMES = {number: name for name, number in LANGUAGES.items()}
+
 
 class Inquiry(BaseModel):
-    """A text and, where given, from whom and to whom. `fields`: values for the template, as a recipient has them."""
+    """A text and, where given, from whom and to whom. `fields`: values for the template, as a recipient has them.
+    `account`: whose own lists of prohibited terms are looked at beside everybody's."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -26,16 +41,21 @@ class Inquiry(BaseModel):
     recipient: str | None = None
     fields: dict[str, str | int | float] | None = None
     transliterate: bool = False
+    account: str | None = None
 
 
 class Inspector:
-    """Answers inquiries by one configuration's price list, prohibited terms, currency and limit of parts."""
+    """Answers inquiries by one configuration: its price list, what is prohibited, currency, limit of parts, and what
+    the carriers of a route can carry (`wire`: of a number; None asks for what all carriers can)."""
 
-    def __init__(self, prices: PriceList, terms: TermList, currency: str, max_parts: int) -> None:
+    def __init__(
+        self, prices: PriceList, rules: Rules, currency: str, max_parts: int, wire: Callable[[str | None], Wire]
+    ) -> None:
         self._prices = prices
-        self._terms = terms
+        self._rules = rules
         self._currency = currency
         self._max_parts = max_parts
+        self._wire = wire
 
     def answer(self, line: bytes) -> bytes:
         """One JSON object for one; `{"error": …}` where the line holds no inquiry."""
@@ -50,20 +70,27 @@ class Inspector:
     def inspect(self, inquiry: Inquiry) -> dict[str, Any]:
         """The answer as the contract writes it (contracts: `inspect --json`).
 
-        Indices count code points of the text as sent: filled in, in NFC, transliterated where asked for. `error` is
-        there only where the text cannot be sent; `sender` and `recipient` are null where they were not given.
+        Indices count code points of the text as sent: filled in, in NFC, transliterated where asked for; those of
+        `transliterated` of the text before that. `error` is there only where the text cannot be sent; `sender` and
+        `recipient` are null where they were not given. `prohibited`: what blocks the message; `findings`: all that the
+        lists find in the text, with how it was disguised. `choice`: every encoding considered, and why this one.
         """
-        text, encoded = self._encode(inquiry)
         recipient = None if inquiry.recipient is None else classify(inquiry.recipient)
+        wire = self._wire(recipient.number if isinstance(recipient, Recipient) else None)
+        text, replaced, encoded = self._encode(inquiry, wire)
         price = self._price(recipient)
+        country = recipient.country if isinstance(recipient, Recipient) else None
+        hits = self._hits(text, inquiry, country)
         found: dict[str, Any] = {
             "encoding": None,
             "charactersCount": None,
             "messageCount": None,
             "parts": [],
             "nonGsmCharacters": [{"character": c, "index": index} for c, index in non_gsm(text)],
-            "prohibited": [{"term": h.term, "start": h.start, "end": h.end} for h in self._terms.find(text)],
-            "sender": None if inquiry.sender is None else self._sender(inquiry.sender),
+            "transliterated": [{"index": i, "character": c, "replacement": put} for i, c, put in replaced],
+            "prohibited": [{"term": h.term, "start": h.start, "end": h.end} for h in hits if h.severity == "block"],
+            "findings": [_hit(hit) for hit in hits],
+            "sender": None if inquiry.sender is None else self._sender(inquiry, country),
             "recipient": None if recipient is None else _recipient(recipient, price),
             "price": None if price is None else format_price(price),
             "totalPrice": None,
@@ -74,24 +101,33 @@ class Inspector:
         return found | {
             "encoding": encoded.encoding,
             "charactersCount": encoded.characters,
-            "messageCount": len(encoded.parts),
+            "messageCount": encoded.count,
             "parts": [{"udh": part.udh.hex(), "payload": part.payload.hex()} for part in encoded.parts],
-            "totalPrice": None if price is None else format_price(price * len(encoded.parts)),
+            "totalPrice": None if price is None else format_price(price * encoded.count),
+            "choice": _choice(explain(text, wire=wire, max_parts=self._max_parts)),
         }
 
-    def _encode(self, inquiry: Inquiry) -> tuple[str, Encoded | Error]:
-        """The text as sent, and its parts; the text as far as it was made, and what is wrong with it."""
+    def _encode(self, inquiry: Inquiry, wire: Wire) -> tuple[str, list[tuple[int, str, str]], Encoded | Error]:
+        """The text as sent, what was replaced in it, and its parts; or what is wrong with it, as far as it was made."""
         values = {name: str(value) for name, value in (inquiry.fields or {}).items()}
         rendered = Template.parse(inquiry.message).render(values)
-        text = as_sent(
-            inquiry.message if isinstance(rendered, Error) else rendered, transliterated=inquiry.transliterate
-        )
-        return text, rendered if isinstance(rendered, Error) else encode(text, max_parts=self._max_parts)
+        text = normalise(inquiry.message if isinstance(rendered, Error) else rendered)
+        text, replaced = transliterate(text) if inquiry.transliterate else (text, [])
+        if isinstance(rendered, Error):
+            return text, replaced, rendered
+        return text, replaced, encode(text, wire=wire, max_parts=self._max_parts)
 
-    def _sender(self, sender: str) -> dict[str, Any]:
+    def _hits(self, text: str, inquiry: Inquiry, country: str | None) -> list[Hit]:
+        """What is prohibited in the country, or in any where there is none, for the account or anybody."""
+        hits = self._rules.find(text, inquiry.account or "")
+        return [hit for hit in hits if country is None or not hit.countries or country in hit.countries]
+
+    def _sender(self, inquiry: Inquiry, country: str | None) -> dict[str, Any]:
+        sender = inquiry.sender or ""
         error = check_sender(sender)
-        if error is None and (hit := next(iter(self._terms.find(sender)), None)):
-            error = Error(errors.PROHIBITED, f"the sender holds the prohibited term {hit.term!r}")
+        blocks = [hit for hit in self._hits(sender, inquiry, country) if hit.severity == "block"]
+        if error is None and blocks:
+            error = Error(errors.PROHIBITED, f"the sender holds the prohibited {blocks[0].kind} {blocks[0].term!r}")
         return {"valid": error is None, "error": _told(error)}
 
     def _price(self, recipient: Recipient | Error | None) -> int | None:
@@ -114,6 +150,35 @@ def _recipient(found: Recipient | Error, price: int | None) -> dict[str, Any]:
         "operator": (known.operator or None) if known else None,
         "type": known.type if known else None,
         "error": _told(error),
+    }
+
+
+def _hit(hit: Hit) -> dict[str, Any]:
+    return {
+        "term": hit.term,
+        "start": hit.start,
+        "end": hit.end,
+        "severity": hit.severity,
+        "kind": hit.kind,
+        "folding": hit.folding,
+    }
+
+
+def _choice(choice: Choice) -> dict[str, Any]:
+    return {
+        "reason": choice.reason,
+        "considered": [
+            {
+                "encoding": option.encoding,
+                "locking": _NAMES.get(option.locking),
+                "single": _NAMES.get(option.single),
+                "charactersCount": option.characters,
+                "messageCount": option.count,
+                "chosen": place == choice.chosen,
+                "outside": [{"character": character, "index": index} for character, index in option.faults],
+            }
+            for place, option in enumerate(choice.options)
+        ],
     }
 
 

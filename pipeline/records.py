@@ -27,13 +27,19 @@ class Part(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Content(msgspec.Struct, array_like=True, frozen=True):
-    """One distinct text: what it costs (`count` parts, `characters` in the encoding's units) and its exact octets."""
+    """One distinct text and what it costs: `count` parts, `characters` in the encoding's units.
+
+    `locking`, `single`: the national language whose shift tables it needs (3GPP 23.038), 0 for none. `parts` (octets)
+    are what earlier versions wrote: a carrier that is sent octets makes them of the text, by its own settings.
+    """
 
     text: str
     encoding: str
     characters: int
     count: int
     parts: list[Part] = []
+    locking: int = 0
+    single: int = 0
 
 
 class Batch(msgspec.Struct, array_like=True):
@@ -42,8 +48,8 @@ class Batch(msgspec.Struct, array_like=True):
     `index`: each recipient's place in the request. `where`: its destination. `content`: its text (None: all the
     first). `prices`: micro-units a part, by destination. `custom` and `callback` are JSON, passed on unread.
     `received_at`: the intake record's timestamp, in ms. `tried`: carriers that refused what may succeed elsewhere.
-    `error` (all) and `errors` (by position) are what validate found wrong; encode reports them once it knows that the
-    request is no repeat.
+    `error` (all) and `errors` (by position) are what validate found wrong, later what moderate found: the next stage
+    with a table (encode, price) reports them, once it knows that the batch is no repeat.
     """
 
     id: bytes
@@ -74,6 +80,7 @@ class Batch(msgspec.Struct, array_like=True):
     attempt: int = 0
     error: Error | None = None
     errors: dict[int, Error] = {}
+    tariff: str = "WW"
 
     def __len__(self) -> int:
         return len(self.index)

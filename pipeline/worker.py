@@ -23,9 +23,11 @@ from pipeline.billing import parse_amount
 from pipeline.carriers.http import HttpCarrier
 from pipeline.carriers.routing import Router
 from pipeline.config import ConfigError, Settings
-from pipeline.lists import price_list, term_list
+from pipeline.lists import price_list
 from pipeline.numbers import classify
 from pipeline.ops import metrics, observe
+from pipeline.optouts import OptOutDirectory
+from pipeline.prohibited import WatchedLists
 from pipeline.records import Tick, encode
 from pipeline.stages import dispatch, moderate, price, resolve, route, track, validate
 from pipeline.stages import encode as encode_stage
@@ -67,11 +69,13 @@ async def _validate(settings: Settings) -> _Parts:
 
 
 async def _encode(settings: Settings) -> _Parts:
-    return _Parts(encode_stage.sources(settings), table=True)
+    return _Parts(encode_stage.sources(settings, Router(settings.routes, list(settings.http_carriers))), table=True)
 
 
 async def _moderate(settings: Settings) -> _Parts:
-    return _Parts(moderate.sources(settings, term_list(settings)))
+    lists, opt_outs = WatchedLists(settings), OptOutDirectory(settings)
+    await asyncio.gather(lists.start(), opt_outs.start())
+    return _Parts(moderate.sources(settings, lists, opt_outs), close=[lists.stop, opt_outs.stop])
 
 
 async def _price(settings: Settings) -> _Parts:

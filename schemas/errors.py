@@ -35,6 +35,7 @@ MULTIPLE_PARTS = 3008
 REQUEST_ID_REUSED = 3009
 UNSUPPORTED_OPTION = 3010
 TOO_LARGE = 3011
+OPTED_OUT = 3012
 INVALID_TEXT = 3014
 
 NO_PRICE = 3020
@@ -53,6 +54,9 @@ NO_RECEIPT = 3042
 UNAUTHENTICATED = 3050
 NOT_FOUND = 3051
 UNAVAILABLE = 3052
+
+#: Codes of prohibited content, which has consequences: blocklisting and a penalty.
+PROHIBITED_CODES = frozenset({PROHIBITED, PROHIBITED_REGIONAL})
 
 #: Code to meaning, for the documentation and the tests that hold it against the code.
 CATALOGUE: dict[int, str] = {
@@ -75,6 +79,7 @@ CATALOGUE: dict[int, str] = {
     REQUEST_ID_REUSED: "The requestId was used before for a request with other content.",
     UNSUPPORTED_OPTION: "The option is part of the contract but not offered yet.",
     TOO_LARGE: "The record is larger than the limit.",
+    OPTED_OUT: "The recipient has asked this account, or every account, not to write any more.",
     INVALID_TEXT: "The text holds a character that no SMS can carry.",
     NO_PRICE: "The price list has no price for this destination.",
     INSUFFICIENT_CREDIT: "The account cannot pay for this message.",

@@ -17,6 +17,8 @@ MAX_RECIPIENTS = 10_000
 MAX_CUSTOM_BYTES = 4_096
 #: Default and longest validity: 48 hours (HTTP contract).
 VALIDITY_SECONDS = 172_800
+#: The tariff without a country of its own.
+WORLDWIDE: Literal["WW"] = "WW"
 #: Sender of a request that names none (HTTP contract).
 DEFAULT_SENDER = "Openapi"
 
@@ -46,13 +48,18 @@ class Recipient(_Public):
 
 
 class Options(_Public):
-    """How the request is handled. `validity_seconds`: how long delivery may be tried; `send_at`: not before."""
+    """How the request is handled. `validity_seconds`: how long delivery may be tried; `send_at`: not before.
+
+    `tariff`: whose rules hold, those of worldwide sending or of the endpoint for Italy or Spain (HTTP contract): which
+    countries may be sent to, the price, and what prohibited content costs.
+    """
 
     dry_run: bool = False
     fail_on_multiple_messages: bool = False
     transliterate: bool = False
     validity_seconds: int = Field(default=VALIDITY_SECONDS, ge=1, le=VALIDITY_SECONDS)
     send_at: datetime | None = Field(default=None, strict=False)
+    tariff: Literal["WW", "IT", "ES"] = WORLDWIDE
 
 
 class Callback(_Public):

@@ -1,8 +1,12 @@
 """Which carrier a number goes to: the longest matching prefix decides, its carriers serve in order of preference."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 
 from pipeline.config import Route
+from pipeline.text import Wire, common
+
+T = TypeVar("T")
 
 
 class Router:
@@ -38,14 +42,21 @@ class Router:
 
     def group(self, numbers: Sequence[str]) -> list[str | None]:
         """The best carrier of each number, in order: one look-up a distinct prefix, none where one route serves all."""
+        return self._each(numbers, self.route)
+
+    def wires(self, numbers: Sequence[str], wires: Mapping[str, Wire]) -> list[Wire]:
+        """What can be sent to each number by whichever carrier of its route takes it. `wires`: by carrier."""
+        return self._each(numbers, lambda number: common([wires[name] for name in self.candidates(number)]))
+
+    def _each(self, numbers: Sequence[str], look_up: Callable[[str], T]) -> list[T]:
         if self._lengths == [0]:
-            return [self.route("")] * len(numbers)
+            return [look_up("")] * len(numbers)
         reach = max(self._lengths, default=0) + 1  # the plus
-        known: dict[str, str | None] = {}
-        result: list[str | None] = []
+        known: dict[str, T] = {}
+        result: list[T] = []
         for number in numbers:
             head = number[:reach]
             if head not in known:
-                known[head] = self.route(head)
+                known[head] = look_up(head)
             result.append(known[head])
         return result

@@ -13,7 +13,7 @@ import typer
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from pipeline import accounts, ids
-from pipeline.accounts import AccountRecord
+from pipeline.accounts import AccountRecord, Blocklisting, Register, blocklist_key
 from pipeline.billing import format_amount, parse_amount
 from pipeline.commands.common import ConfigOption, JsonOption, fail, producing, running, show_json
 from pipeline.commands.reading import ask, catch_up, poll, read_all, reading
@@ -44,7 +44,6 @@ class Balance(msgspec.Struct, frozen=True):
     credits: list[str] = []
 
 
-_decode_account = msgspec.json.Decoder(AccountRecord).decode
 _decode_balance = msgspec.json.Decoder(Balance).decode
 
 
@@ -66,7 +65,7 @@ def create(
     settings = running(config_file)
 
     async def work() -> None:
-        if name in await _accounts(settings):
+        if (await _register(settings)).get(name):
             fail(f"account {name} exists already; see `sms-pipeline account show {name}`")
         await _put(settings, AccountRecord(name, rfc3339(time.time_ns() // 1_000_000), []))
         print(f"account {name} created", flush=True)
@@ -82,7 +81,7 @@ def show(name: Name, json: JsonOption = False, config_file: ConfigOption = None)
     settings = running(config_file)
 
     async def work() -> dict[str, Any]:
-        record = await _existing(settings, name)
+        record = await existing(settings, name)
         return _view(record, (await _balances(settings)).get(name), settings.billing.currency)
 
     found = ask(work())
@@ -112,7 +111,7 @@ def credit(
     settings = running(config_file)
 
     async def work() -> None:
-        await _existing(settings, name)
+        await existing(settings, name)
         await _top_up(settings, name, micros, reference or uuid.uuid4().hex, timeout)
 
     ask(work())
@@ -124,7 +123,7 @@ def token(name: Name, config_file: ConfigOption = None) -> None:
     settings = running(config_file)
 
     async def work() -> str:
-        record = await _existing(settings, name)
+        record = await existing(settings, name, as_written=True)
         made, hashed = accounts.new_token()
         await _put(settings, msgspec.structs.replace(record, tokens=[*record.tokens, hashed]))
         return made
@@ -138,8 +137,9 @@ def list_accounts(json: JsonOption = False, config_file: ConfigOption = None) ->
     settings = running(config_file)
 
     async def work() -> list[dict[str, Any]]:
-        known, money = await _accounts(settings), await _balances(settings)
-        return [_view(known[name], money.get(name), settings.billing.currency) for name in sorted(known)]
+        register, money = await _register(settings), await _balances(settings)
+        records = [record for name in register.names() if (record := register.get(name))]
+        return [_view(record, money.get(record.name), settings.billing.currency) for record in records]
 
     found = ask(work())
     if json:
@@ -184,9 +184,15 @@ def _set_blocked(config_file: Any, name: str, reason: str | None) -> None:
     settings = running(config_file)
 
     async def work() -> None:
-        record = await _existing(settings, name)
-        changed = msgspec.structs.replace(record, blocklisted=reason is not None, blocklisted_reason=reason)
-        await _put(settings, changed)
+        record = await existing(settings, name, as_written=True)
+        now = time.time_ns() // 1_000_000
+        told = None if reason is None else Blocklisting(name, reason, now).value
+        async with producing(settings) as producer:
+            topic = TopicNames(settings.kafka.topic_prefix).accounts
+            await producer.send_and_wait(topic, key=blocklist_key(name), value=told)
+            if record.blocklisted and reason is None:  # as earlier versions wrote it
+                changed = msgspec.structs.replace(record, blocklisted=False, blocklisted_reason=None)
+                await accounts.put(producer, topic, changed)
 
     ask(work())
 
@@ -215,22 +221,18 @@ def _view(record: AccountRecord, money: Balance | None, currency: str) -> dict[s
     }
 
 
-async def _accounts(settings: Settings) -> dict[str, AccountRecord]:
-    """Every account as of now, by name."""
-    found: dict[str, AccountRecord] = {}
-
-    def take(record: ConsumerRecord) -> None:
-        if record.value is None:
-            found.pop(record.key.decode(), None)
-        else:
-            found[record.key.decode()] = _decode_account(record.value)
-
-    await read_all(settings, TopicNames(settings.kafka.topic_prefix).accounts, take)
-    return found
+async def _register(settings: Settings) -> Register:
+    """Every account as of now."""
+    register = Register()
+    topic = TopicNames(settings.kafka.topic_prefix).accounts
+    await read_all(settings, topic, lambda record: register.take(record.key, record.value))
+    return register
 
 
-async def _existing(settings: Settings, name: str) -> AccountRecord:
-    record = (await _accounts(settings)).get(name)
+async def existing(settings: Settings, name: str, *, as_written: bool = False) -> AccountRecord:
+    """The account as it stands, or as its own record has it, to be changed."""
+    register = await _register(settings)
+    record = register.written(name) if as_written else register.get(name)
     if record is None:
         fail(f"no account {name}; create it with `sms-pipeline account create {name}`")
     return record

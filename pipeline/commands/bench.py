@@ -40,6 +40,7 @@ def bench(
     single: Annotated[int, typer.Option(min=0, help="Login codes sent on the priority lane meanwhile.")] = 50,
     interval: Annotated[float, typer.Option(min=0.0, help="Seconds between login codes.")] = 0.2,
     workers: Annotated[int, typer.Option(help="Processes of each group of stages.", min=1, max=64)] = 1,
+    personalised: Annotated[bool, typer.Option("--personalised", help="Every text of the campaign its own.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure throughput, latency of the priority lane, CPU and memory on this machine."""
@@ -48,7 +49,7 @@ def bench(
     console = Console(stderr=True)
     console.print(f"Starting the system, then {recipients:,} recipients and {single} login codes …")
     with Rig(config_file, carrier=_CARRIER, workers=workers) as rig:
-        result = asyncio.run(_Bench(rig, recipients, single, interval, console).run())
+        result = asyncio.run(_Bench(rig, recipients, single, interval, personalised, console).run())
     if as_json:
         show_json(result)
     else:
@@ -58,8 +59,11 @@ def bench(
 
 
 class _Bench:
-    def __init__(self, rig: "Rig", recipients: int, single: int, interval: float, console: Console) -> None:
+    def __init__(
+        self, rig: "Rig", recipients: int, single: int, interval: float, personalised: bool, console: Console
+    ) -> None:
         self._rig, self._recipients, self._single, self._interval = rig, recipients, single, interval
+        self._personalised = personalised
         self._console = console
         self._run = f"bench-{int(time.time())}"
         self._codes: dict[str, float] = {}  # message id to the moment it was produced
@@ -69,7 +73,7 @@ class _Bench:
         total = self._recipients + self._single
         async with self._rig.producer() as producer:
             await self._rig.open_account(producer)
-            campaign = requests(self._run, self._rig.account, self._recipients)
+            campaign = requests(self._run, self._rig.account, self._recipients, personalised=self._personalised)
             self._measure_memory("before")
             cpu = self._cpu()
             started = time.time()

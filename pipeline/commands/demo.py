@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -142,20 +142,33 @@ class _Demo:
             progress.update(bars["final"], completed=self._final)
 
 
-def requests(run: str, account: str, recipients: int) -> "list[bytes]":
-    """Intake records of 10,000 Italian mobile numbers each; request ids are `run`-0, `run`-1 …"""
+_NAMES = ("Ada", "Grace", "Hedy", "Katherine", "Radia", "Margherita", "Sofía")
+
+
+def requests(run: str, account: str, recipients: int, *, personalised: bool = False) -> "list[bytes]":
+    """Intake records of 10,000 Italian mobile numbers each; request ids are `run`-0, `run`-1 …
+
+    `personalised`: every text its own, of the same length on average.
+    """
     encode = msgspec.json.Encoder().encode
     made = []
     for number, start in enumerate(range(0, recipients, _PER_REQUEST)):
         numbers = [f"+39333{n % 10_000_000:07d}" for n in range(start, min(start + _PER_REQUEST, recipients))]
         text = "Hello! This is a message of the demo, of a usual length."
+        to: list[Any] = list(numbers)
+        if personalised:
+            text = "Hello {{name}}! This is a message of the demo, your code is {{code}}"
+            to = [
+                {"number": number, "fields": {"name": _NAMES[n % len(_NAMES)], "code": start + n}}
+                for n, number in enumerate(numbers)
+            ]
         made.append(
             encode(
                 {
                     "requestId": f"{run}-{number}",
                     "account": account,
                     "sender": "DEMO",
-                    "recipients": numbers,
+                    "recipients": to,
                     "message": text,
                 }
             )

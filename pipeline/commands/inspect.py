@@ -54,11 +54,19 @@ def inspect(
 
 
 def _inspector(config_file: Any) -> "Inspector":
+    from pipeline.carriers.routing import Router
     from pipeline.inspection import Inspector
-    from pipeline.lists import price_list, term_list
+    from pipeline.lists import price_list, rules
+    from pipeline.text import Wire, common
 
     settings = config.load(config_file)
-    return Inspector(price_list(settings), term_list(settings), settings.billing.currency, settings.limits.parts)
+    wires = {name: carrier.wire for name, carrier in settings.carriers.items()}
+    router = Router(settings.routes, list(settings.http_carriers))
+
+    def wire(number: str | None) -> Wire:
+        return common(wires.values()) if number is None else router.wires([number], wires)[0]
+
+    return Inspector(price_list(settings), rules(settings), settings.billing.currency, settings.limits.parts, wire)
 
 
 def _fields(given: list[str]) -> dict[str, str | int | float]:
@@ -78,7 +86,12 @@ def _refusals(found: dict[str, Any]) -> list[str]:
         error = found[side] and found[side]["error"]
         if error:
             wrong.append(f"{side}: {error['message']} ({error['code']})")
-    return wrong + [f"prohibited: {hit['term']} at {hit['start']}-{hit['end']}" for hit in found["prohibited"]]
+    return wrong + [_finding(hit) for hit in found["findings"] if hit["severity"] == "block"]
+
+
+def _finding(hit: dict[str, Any]) -> str:
+    what = "prohibited" if hit["severity"] == "block" else "reported"
+    return f"{what}: {hit['kind']} {hit['term']} at {hit['start']}-{hit['end']} ({hit['folding']})"
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -98,6 +111,11 @@ def _show(found: dict[str, Any]) -> None:
     if found["nonGsmCharacters"]:
         marked = ", ".join(f"{c['character']!r} at {c['index']}" for c in found["nonGsmCharacters"])
         line("not in GSM-7", marked, "yellow")
+    if found["transliterated"]:
+        put = ", ".join(f"{c['character']!r} at {c['index']}: {c['replacement']!r}" for c in found["transliterated"])
+        line("replaced", put, "yellow")
+    if "choice" in found:
+        line("because", found["choice"]["reason"])
     if found["recipient"] and found["recipient"]["valid"]:
         to = found["recipient"]
         line("recipient", f"{to['countryCode']} +{to['internationalPrefix']} {to['operator'] or ''} ({to['type']})")
@@ -107,6 +125,9 @@ def _show(found: dict[str, Any]) -> None:
         line("in all", f"{found['totalPrice']} {found['currency']}")
     for number, part in enumerate(found["parts"], 1):
         line(f"part {number}", f"{part['udh']} {part['payload']}".strip(), "dim")
+    for hit in found["findings"]:
+        if hit["severity"] == "flag":
+            line("reported", _finding(hit), "yellow")
     for refusal in _refusals(found):
         line("refused", refusal, "red")
     Console(highlight=False).print(lines)

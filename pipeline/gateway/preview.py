@@ -41,9 +41,7 @@ def preview(request: intake.Request, max_parts: int) -> Preview | Error:
     encoded = encode(text, max_parts=max_parts)
     if isinstance(encoded, Error):
         return encoded
-    if request.options.fail_on_multiple_messages and len(encoded.parts) > 1:
-        message = (
-            f"ALERT: the text needs {len(encoded.parts)} parts and options.failOnMultipleMessages is set; shorten it"
-        )
+    if request.options.fail_on_multiple_messages and encoded.count > 1:
+        message = f"ALERT: the text needs {encoded.count} parts and options.failOnMultipleMessages is set; shorten it"
         return Error(errors.MULTIPLE_PARTS, message)
     return Preview(recipient, text, encoded)

@@ -21,12 +21,13 @@ _RETRY_SECONDS = 1.0
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """One record. `partition`: None where any will do."""
+    """One record. `partition`: None where the key's, or any, will do. `value`: None deletes what the key had."""
 
     topic: str
-    value: bytes
+    value: bytes | None
     partition: int | None = None
     timestamp_ms: int | None = None
+    key: bytes | None = None
 
 
 class Publisher:
@@ -71,10 +72,7 @@ class Publisher:
                 producer = self._producer
                 assert producer
                 await asyncio.gather(
-                    *[
-                        await producer.send(r.topic, r.value, partition=r.partition, timestamp_ms=r.timestamp_ms)
-                        for r in records
-                    ]
+                    *[await producer.send(r.topic, r.value, r.key, r.partition, r.timestamp_ms) for r in records]
                 )
         except MessageSizeTooLargeError:
             return Error(TOO_LARGE, f"larger than the {client.MAX_RECORD_BYTES} bytes a record may have; split it")

@@ -1,4 +1,4 @@
-"""What the routes work with: Kafka, accounts, read model. Each comes up by itself, whatever the others do."""
+"""What the routes work with: Kafka, accounts, opt-outs, read model. Each comes up by itself, whatever the others do."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError
 from pipeline.accounts import AccountDirectory
 from pipeline.config import ConfigError, HttpCarrier, Settings
 from pipeline.gateway.publisher import Publisher
+from pipeline.optouts import OptOutDirectory
 from pipeline.store.database import open_database
 from pipeline.store.queries import ReadModel
 from pipeline.streaming.topics import TopicNames
@@ -33,6 +34,7 @@ class Services:
         self.names = TopicNames(settings.kafka.topic_prefix)
         self.publisher = Publisher(settings.kafka)
         self.accounts = AccountDirectory(settings)
+        self.opt_outs = OptOutDirectory(settings)
         self.webhooks = {name: _webhook(name, carrier) for name, carrier in settings.http_carriers.items()}
         self.read_model: ReadModel | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -43,6 +45,7 @@ class Services:
         self._tasks = [
             asyncio.create_task(self.accounts.start(), name="gateway accounts"),
             asyncio.create_task(self._open_read_model(), name="gateway read model"),
+            asyncio.create_task(self.opt_outs.start(), name="gateway opt-outs"),
         ]
 
     async def stop(self) -> None:
@@ -53,14 +56,17 @@ class Services:
                 await task
         if self.read_model:
             self.read_model.close()
+        await self.opt_outs.stop()
         await self.accounts.stop()
         await self.publisher.stop()
 
     @property
     def missing(self) -> list[str]:
         """What is not there yet; empty when requests can be served."""
-        accounts, read_model = (task.done() for task in self._tasks)
-        up = {"kafka": self.publisher.connected, "accounts": accounts, "readModel": read_model}
+        accounts, read_model, opt_outs = (task.done() for task in self._tasks)
+        up = {
+            "kafka": self.publisher.connected, "accounts": accounts, "readModel": read_model, "optOuts": opt_outs
+        }  # fmt: skip
         return [name for name, there in up.items() if not there]
 
     async def _open_read_model(self) -> None:

@@ -83,7 +83,7 @@ def taken(id_: str, request: intake.Request, seen: Preview, timestamp_ms: int, c
         view.international_prefix, view.country_code = seen.recipient.prefix, seen.recipient.country
     if seen.encoded:
         view.encoding, view.characters_count = seen.encoded.encoding, seen.encoded.characters
-        view.message_count = len(seen.encoded.parts)
+        view.message_count = seen.encoded.count
     return view
 
 

@@ -1,83 +1,86 @@
-"""Prohibited terms in a text: one pass of an Aho-Corasick automaton, whatever the number of terms."""
+"""Prohibited terms as lists write them."""
 
 import re
-import unicodedata
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
-from ahocorasick_rs import AhoCorasick
 
-# Scripts that put no space between words, so that a word there begins and ends anywhere: Thai, Lao, Myanmar, Khmer,
-# kana, and Han.
-_UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]"
-)
+Severity = Literal["block", "flag"]
+
+_COUNTRY = re.compile("[A-Z]{2}")
 
 
-class Hit(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A term as its list writes it, and where it stands: `text[start:end]`, in code points."""
+class Term(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is looked for, and for whom.
 
-    term: str
-    start: int
-    end: int
+    `accounts`: only in their messages; `countries` (ISO 3166-1 alpha-2): only in messages to there; none is all.
+    `open_start`, `open_end`: found inside a longer word too, after, or before, other letters.
+    """
 
-
-class TermList:
-    """Terms to look for, in any case, as whole words: "Scunthorpe" holds no hit."""
-
-    def __init__(self, terms: Iterable[str]) -> None:
-        """Terms that differ only in case count once, as first written."""
-        folded: dict[str, str] = {}
-        for term in terms:
-            folded.setdefault(unicodedata.normalize("NFC", term).casefold(), term)
-        self._terms = list(folded.values())
-        self._automaton = AhoCorasick(list(folded)) if folded else None
-
-    @classmethod
-    def parse(cls, lines: Iterable[str]) -> "TermList":
-        """A term a line; blank lines and lines that begin with `#` are left out."""
-        stripped = (line.strip() for line in lines)
-        return cls(line for line in stripped if line and not line.startswith("#"))
-
-    def __len__(self) -> int:
-        return len(self._terms)
-
-    def find(self, text: str) -> list[Hit]:
-        """Every term in `text` (normalised to NFC), overlapping ones too, in order of their ends.
-
-        Time grows with the text's length, and with the number of matches.
-        """
-        if self._automaton is None:
-            return []
-        folded = text.casefold()
-        matches = self._automaton.find_matches_as_indexes(folded, overlapping=True)
-        if not matches:
-            return []
-        places = range(len(text) + 1) if len(folded) == len(text) else _places(text)
-        hits = []
-        for term, start, end in matches:
-            begin, stop = places[start], places[end]
-            if begin >= 0 and stop >= 0 and _is_edge(text, begin) and _is_edge(text, stop):
-                hits.append(Hit(self._terms[term], begin, stop))
-        return hits
+    text: str
+    severity: Severity = "block"
+    accounts: tuple[str, ...] = ()
+    countries: tuple[str, ...] = ()
+    open_start: bool = False
+    open_end: bool = False
 
 
-def _places(text: str) -> list[int]:
-    """For each index in the folded text, the one in `text`; -1 inside what one character folds to (`ß`: `ss`)."""
-    places = []
-    for index, character in enumerate(text):
-        places += [index] + [-1] * (len(character.casefold()) - 1)
-    return [*places, len(text)]
+def parse_terms(lines: Iterable[str]) -> tuple[Term, ...] | list[str]:
+    """The terms of a list, or every fault in it, by line number.
+
+    A term a line; blank lines and lines that begin with `#` are left out. After the term may follow, each after a bar
+    with spaces around it: `block` or `flag`, `country=IT,ES`, `account=acme,other`. A `*` at an end of the term lets
+    it stand inside a longer word. A backslash before a first `#`, or before a `*` at an end, makes it a character.
+    """
+    terms: list[Term] = []
+    faults: list[str] = []
+    for number, line in enumerate(lines, 1):
+        line = line.strip().removeprefix("\ufeff")
+        if line and not line.startswith("#"):
+            term = _term(line)
+            if isinstance(term, Term):
+                terms.append(term)
+            else:
+                faults += [f"line {number}: {fault}" for fault in term]
+    return faults or tuple(dict.fromkeys(terms))
 
 
-def _is_edge(text: str, place: int) -> bool:
-    """Whether a word may begin or end at `place`: not between two characters of one word."""
-    return place in (0, len(text)) or not (_in_word(text[place - 1]) and _in_word(text[place]))
+def _term(line: str) -> Term | list[str]:
+    text, *options = (field.strip() for field in re.split(r"(?:^|\s)\|(?=\s|$)", line))
+    found: dict[str, str] = {}
+    faults: list[str] = []
+    for option in options:
+        name, equals, value = (part.strip() for part in option.partition("="))
+        if not equals and name.lower() in ("block", "flag"):
+            name, value = "severity", name.lower()
+        elif not equals or name not in ("country", "account") or not value:
+            faults.append(f"{option!r} is none of block, flag, country=…, account=…")
+            continue
+        if name in found:
+            faults.append(f"{name} is given twice")
+        found[name] = value
+    countries = _list(found.get("country", "").upper())
+    faults += [f"{country!r} is no country of two letters" for country in countries if not _COUNTRY.fullmatch(country)]
+    text, open_start, open_end = _ends(text)
+    if not text:
+        faults.append("no term")
+    severity: Severity = "flag" if found.get("severity") == "flag" else "block"
+    accounts = _list(found.get("account", ""))
+    return faults or Term(text, severity, accounts, countries, open_start, open_end)
 
 
-def _in_word(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LMN" and not _UNSPACED.match(character)
+def _list(value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item.strip() for item in value.split(",") if item.strip()))
 
 
-#: Finds nothing.
-EMPTY = TermList(())
+def _ends(text: str) -> tuple[str, bool, bool]:
+    """The term without the stars at its ends; a text of nothing but stars is a term as it stands."""
+    if not text.strip("*"):
+        return text, False, False
+    open_start, open_end = text.startswith("*"), text.endswith("*") and not text.endswith("\\*")
+    text = text.lstrip("*") if open_start else text
+    text = text.rstrip("*") if open_end else text
+    text = text[1:] if text.startswith(("\\*", "\\#")) else text
+    text = text[:-2] + "*" if text.endswith("\\*") else text
+    return text.strip(), open_start, open_end

@@ -18,6 +18,17 @@ BATCHES_IN = Counter("sms_stage_batches_in_total", "Batches that entered a stage
 BATCHES_OUT = Counter("sms_stage_batches_out_total", "Batches a stage passed on.", ["stage", "lane"])
 REPEATS = Counter("sms_stage_repeats_total", "Batches a stage recognised as seen before and left alone.", ["stage"])
 REJECTIONS = Counter("sms_rejections_total", "Messages that ended in a stage, by error code.", ["stage", "code"])
+PROHIBITED = Counter(
+    "sms_prohibited_total",
+    "Texts and senders in which a list found something, by severity and kind of find.",
+    ["severity", "kind"],
+)
+BLOCKLISTED = Counter("sms_blocklisted_total", "Batches whose prohibited content had their account blocklisted.")
+PENALTIES = Counter("sms_penalties_amount_total", "Penalties for prohibited content, in units of the currency.")
+LIST_RELOADS = Counter(
+    "sms_list_reloads_total", "Changes of the moderation's lists that were taken in, or refused as faulty.", ["result"]
+)
+OPT_OUTS = Gauge("sms_opt_outs", "Recipients known to this process to have opted out.")
 DEAD_LETTERS = Counter("sms_dead_letters_total", "Records no stage could read, sent to the dead letters.", ["stage"])
 TABLE_KEYS = Gauge("sms_table_keys", "Keys in a stage's table in this process (RocksDB's estimate).", ["stage"])
 LAG = Gauge(

@@ -1,21 +1,24 @@
-"""Encode: was this request seen before? Which alphabet, how many parts, what exact bytes in each?
+"""Encode: was this request seen before? Which alphabet, how many parts?
 
 In: batches by request (`sms.validated`). Out: batches with their contents (`sms.encoded`), and rejections.
 Table: requests seen. A client's repeat carries another timestamp, so other ids; it is recognised by the request's
 hash, and what is missing of it (a crash between two slices) gets the ids of the first.
 """
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 
 from pipeline import ids
+from pipeline.carriers.routing import Router
 from pipeline.config import Settings
 from pipeline.ops import metrics
-from pipeline.records import Batch, Content, Part, Rejected, decode_batches
+from pipeline.records import Batch, Content, Rejected, decode_batches
 from pipeline.stages.common import count_in, count_out, split
 from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.state import View
 from pipeline.streaming.topics import LANES, TopicNames
-from pipeline.text import Template, as_sent, encode
+from pipeline.text import Template, Wire, fill, non_gsm
 from schemas import errors
 from schemas.errors import Error
 
@@ -28,14 +31,18 @@ class Seen(msgspec.Struct, array_like=True):
     slices: dict[int, tuple[str, int]] = {}
 
 
-def sources(settings: Settings) -> list[Source]:
+def sources(settings: Settings, router: Router) -> list[Source]:
     """The stage's agents: one a lane, sharing the table."""
     names = TopicNames(settings.kafka.topic_prefix)
-    return [Source(names.validated(lane), _agent(settings, names, lane)) for lane in LANES]
+    return [Source(names.validated(lane), _agent(settings, names, router, lane)) for lane in LANES]
 
 
-def _agent(settings: Settings, names: TopicNames, lane: str) -> Decide:
+def _agent(settings: Settings, names: TopicNames, router: Router, lane: str) -> Decide:
     partitions = settings.kafka.partitions
+    by_carrier = {name: carrier.wire for name, carrier in settings.carriers.items()}
+
+    def wires(numbers: Sequence[str]) -> Sequence[Wire]:
+        return router.wires(numbers, by_carrier)
 
     def decide(record: Record, step: Step) -> None:
         here: set[tuple[bytes, int]] = set()
@@ -45,7 +52,7 @@ def _agent(settings: Settings, names: TopicNames, lane: str) -> Decide:
             if first is None:
                 metrics.REPEATS.labels("encode").inc()
                 continue
-            onward, rejected = contents(first, settings.limits.parts)
+            onward, rejected = contents(first, settings.limits.parts, wires)
             if rejected:
                 step.outbox.pack(
                     names.outcomes(lane), ids.partition_of(first.id, partitions), rejected, len(rejected.which)
@@ -86,64 +93,51 @@ def recognise(batch: Batch, record: Record, view: View, here: set[tuple[bytes, i
     return batch
 
 
-#: Characters a text may have before it is looked at closely: those of its parts, and what normalising and
-#: transliterating may yet take away.
-_CHARACTERS_PER_PART = 20 * 153
+Wires = Callable[[Sequence[str]], Sequence[Wire]]
 
 
-def contents(batch: Batch, max_parts: int) -> tuple[Batch | None, Rejected | None]:
-    """The recipients whose text can be sent, with it; and the rejection of the others (or None)."""
+def contents(batch: Batch, max_parts: int, wires: Wires) -> tuple[Batch | None, Rejected | None]:
+    """The recipients whose text can be sent, with it; and the rejection of the others (or None).
+
+    `wires`: what can be sent to each number, by whichever carrier takes it in the end.
+    """
     if batch.error:
         return split("validate", batch, dict.fromkeys(range(len(batch)), batch.error))
     wrong = dict(batch.errors)
     template = Template.parse(batch.message)
-    made: dict[str, int | Error] = {}
     found: list[Content] = []
-
-    def place(text: str) -> int | Error:
-        known = made.get(text)
-        if known is None:
-            content = _content(text, batch, max_parts)
-            if isinstance(content, Error):
-                known = content
-            else:
-                known = len(found)
-                found.append(content)
-            made[text] = known
-        return known
-
-    which: list[int] | None = None
-    if not template.fields:
-        text = template.render({}, max_parts * _CHARACTERS_PER_PART)
-        common = text if isinstance(text, Error) else place(text)
-        if isinstance(common, Error):
-            wrong |= {p: common for p in range(len(batch)) if p not in wrong}
-    else:
-        which = [0] * len(batch)
-        for position in range(len(batch)):
-            if position in wrong:
-                continue
-            text = template.render(batch.fields[position] if batch.fields else {}, max_parts * _CHARACTERS_PER_PART)
-            spot = text if isinstance(text, Error) else place(text)
-            if isinstance(spot, Error):
-                wrong[position] = spot
-            else:
-                which[position] = spot
-    batch.contents, batch.content, batch.errors, batch.fields = found, which, {}, None
+    which = [0] * len(batch)
+    for wire, positions in _by_wire(batch, wires).items():
+        rows = [batch.fields[p] for p in positions] if batch.fields else [{}] * len(positions)
+        filled = fill(template, rows, transliterated=batch.transliterate, wire=wire, max_parts=max_parts)
+        for row, position in enumerate(positions):
+            which[position] = len(found) + filled.which[row]
+        wrong |= {positions[row]: error for row, error in filled.errors.items()}
+        found += [
+            Content(text, cost.encoding, cost.characters, cost.count, [], cost.locking, cost.single)
+            for text, cost in zip(filled.texts, filled.measured, strict=True)
+        ]
+    if batch.fail_on_multiple:
+        several = {place: _several(content) for place, content in enumerate(found) if content.count > 1}
+        wrong |= {p: several[place] for p, place in enumerate(which) if place in several and p not in wrong}
+    batch.contents, batch.content, batch.errors, batch.fields = found, which if len(found) > 1 else None, {}, None
     return split("encode", batch, wrong)
 
 
-def _content(text: str, batch: Batch, max_parts: int) -> Content | Error:
-    text = as_sent(text, transliterated=batch.transliterate)
-    encoded = encode(text, max_parts=max_parts)
-    if isinstance(encoded, Error):
-        return encoded
-    count = len(encoded.parts)
-    if count > 1 and batch.fail_on_multiple:
-        return Error(
-            errors.MULTIPLE_PARTS,
-            f"ALERT: the text needs {count} parts ({encoded.characters} characters in {encoded.encoding}) and "
-            "options.failOnMultipleMessages is set; shorten it or unset the option",
-        )
-    parts = [Part(part.udh, part.payload) for part in encoded.parts]
-    return Content(text, encoded.encoding, encoded.characters, count, parts)
+def _by_wire(batch: Batch, wires: Wires) -> dict[Wire, list[int]]:
+    """Positions that have no error yet, by what can be sent to them."""
+    positions = [p for p in range(len(batch)) if p not in batch.errors]
+    found: dict[Wire, list[int]] = {}
+    for position, wire in zip(positions, wires([batch.numbers[p] for p in positions]), strict=True):
+        found.setdefault(wire, []).append(position)
+    return found
+
+
+def _several(content: Content) -> Error:
+    """Why a text makes several parts, where only one is wanted."""
+    outside = ", ".join(f"{character!r} at {index}" for character, index in non_gsm(content.text)[:5])
+    return Error(
+        errors.MULTIPLE_PARTS,
+        f"ALERT: the text needs {content.count} parts ({content.characters} characters in {content.encoding}) and "
+        f"options.failOnMultipleMessages is set; shorten it{f' or replace {outside}' if outside else ''}, or unset it",
+    )

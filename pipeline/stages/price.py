@@ -1,11 +1,12 @@
 """Price: what does each message cost, and can the account pay?
 
-In: allowed batches by account (`sms.moderated`), top-ups (`sms.credits`), and what became of reserved money
-(`sms.settlements`). Out: paid batches (`sms.priced`), the news that they are accepted, rejections, and each account's
-balance as of its last change (`sms.balances`).
+In: moderated batches by account (`sms.moderated`), top-ups (`sms.credits`), and what became of reserved money
+(`sms.settlements`). Out: paid batches (`sms.priced`), the news that they are accepted, rejections, the blocklisting of
+accounts that sent prohibited content, and each account's balance as of its last change (`sms.balances`).
 
-All decisions on an account happen in one partition, in order. A decision depends on the balance at its moment, so it
-is made durable before anyone sees it (`put_first`), and a replay gives the same answer again:
+All decisions on an account happen in one partition, in order. A decision depends on the balance at its moment, and on
+the term lists at the moment of moderation, so it is made durable before anyone sees it (`put_first`): a replay gives
+the same answer again, and what moderate says of the batch another time is not heard any more.
 
     d<batch>    the decision: how many recipients are paid for, what was reserved, and what of it is settled
     a<account>  the money, with the offset of the last record of each topic that is in it
@@ -21,6 +22,7 @@ import orjson
 import structlog
 
 from pipeline import ids
+from pipeline.accounts import Blocklisting
 from pipeline.billing import Account, PriceList, affordable, format_amount, format_price
 from pipeline.config import Settings
 from pipeline.ops import metrics
@@ -38,7 +40,9 @@ from pipeline.streaming import letters
 from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.topics import LANES, TopicNames
 from schemas import errors
-from schemas.errors import Error
+from schemas.errors import PROHIBITED_CODES, Error
+from schemas.intake import WORLDWIDE
+from schemas.states import Detailed
 
 log = structlog.get_logger()
 
@@ -53,7 +57,8 @@ class Ledger(msgspec.Struct, array_like=True):
 
 
 class Decision(msgspec.Struct, array_like=True):
-    """What was decided on a batch, by which record. `paid`: recipients, from the first; micro-units, in totals."""
+    """What was decided on a batch, by which record. `paid`: recipients, from the first of those that are allowed and
+    have a price; `penalty`: for those with prohibited content. Micro-units, in totals."""
 
     topic: str
     offset: int
@@ -63,6 +68,7 @@ class Decision(msgspec.Struct, array_like=True):
     prices: list[int]
     captured: int = 0
     released: int = 0
+    penalty: int = 0
 
 
 #: References of top-ups an account remembers.
@@ -84,14 +90,21 @@ def _agent(settings: Settings, names: TopicNames, bank: "Bank", prices: PriceLis
         book = bank.open(record, step)
         for batch in decode_batches(record.value):
             count_in("price", lane, len(batch))
+            if not book.answers_for(batch):
+                continue
             home = ids.partition_of(batch.id, partitions)
             batch.currency = currency
-            priced, unpriced = split("price", batch, put_prices(batch, prices))
-            paid, unpaid = (None, None) if priced is None else book.pay(priced, minimum)
-            for rejected in filter(None, (unpriced, unpaid)):
+            wrong, batch.errors = batch.errors, {}
+            allowed, blocked = split("moderate", batch, wrong, Detailed.BLOCKED)
+            fine = penalty(blocked, prices, minimum) if blocked else 0
+            priced, unpriced = (None, None) if allowed is None else split("price", allowed, put_prices(allowed, prices))
+            paid, unpaid = book.pay(batch, priced, minimum, fine)
+            for rejected in filter(None, (blocked, unpriced, unpaid)):
                 step.outbox.pack(names.outcomes(lane), home, rejected, len(rejected.which))
+            if blocked and fine:
+                _blocklist(blocked, record, step, names, fine)
             if paid:
-                step.outbox.pack(names.outcomes(lane), home, Accepted(_without_octets(paid)), len(paid))
+                step.outbox.pack(names.outcomes(lane), home, Accepted(paid), len(paid))
                 if not paid.dry_run:
                     count_out("price", lane, len(paid))
                     step.outbox.pack(names.priced(lane), home, paid, len(paid))
@@ -100,10 +113,30 @@ def _agent(settings: Settings, names: TopicNames, bank: "Bank", prices: PriceLis
     return decide
 
 
-def _without_octets(batch: Batch) -> Batch:
-    """What is told of a batch needs its texts and counts, not the octets of its parts."""
-    lean = [msgspec.structs.replace(content, parts=[]) for content in batch.contents]
-    return msgspec.structs.replace(batch, contents=lean)
+def penalty(blocked: Rejected, prices: PriceList, minimum: int) -> int:
+    """Micro-units for the prohibited content among what was blocked: what is asked for per part, and by the tariffs of
+    Italy and Spain what the message would have cost. Nothing for a dry run, nor for a recipient who opted out."""
+    batch, total = blocked.batch, 0
+    if batch.dry_run:
+        return 0
+    for position, place in enumerate(blocked.which):
+        if blocked.errors[place].code not in PROHIBITED_CODES:
+            continue
+        to, number = batch.destinations[batch.where[position]], batch.numbers[position]
+        listed = minimum if batch.tariff == WORLDWIDE else prices.price(to.country, to.operator, number)
+        total += (minimum if listed is None else listed) * batch.content_of(position).count
+    return total
+
+
+def _blocklist(blocked: Rejected, record: Record, step: Step, names: TopicNames, fine: int) -> None:
+    """Let the account send nothing more until an operator looks at it."""
+    batch = blocked.batch
+    reason = next(error.message for error in blocked.errors if error.code in PROHIBITED_CODES)
+    metrics.BLOCKLISTED.inc()
+    metrics.PENALTIES.inc(fine / 1e6)
+    log.warning("account.blocklisted", account=batch.account, batch=batch.id.hex(), penalty=format_amount(fine))
+    told = Blocklisting(batch.account, reason, record.timestamp_ms, batch.id.hex(), format_amount(fine))
+    step.outbox.latest(names.accounts, 0, told.key, told.value)
 
 
 def put_prices(batch: Batch, prices: PriceList) -> dict[int, Error]:
@@ -137,6 +170,15 @@ def put_prices(batch: Batch, prices: PriceList) -> dict[int, Error]:
         for position, place in enumerate(batch.where)
         if place in missing
     }
+
+
+def _costs(batch: Batch) -> tuple[list[int], list[int]]:
+    """The parts of each message, and its micro-units."""
+    if batch.content:
+        counts = [batch.contents[place].count for place in batch.content]
+    else:
+        counts = [batch.contents[0].count] * len(batch)
+    return counts, [batch.prices[place] * count for place, count in zip(batch.where, counts, strict=True)]
 
 
 class Bank:
@@ -202,7 +244,8 @@ class Book:
         self._balances, self._dead_letters, self._currency = balances, dead_letters, currency
         self._open: dict[str, tuple[Ledger, bool]] = {}
         self._changed: set[str] = set()
-        self._paid: set[bytes] = set()
+        self._answered: set[bytes] = set()
+        self._decisions: dict[bytes, Decision | None] = {}
 
     def ledger(self, account: str) -> tuple[Ledger, bool]:
         """The account, and whether this record is counted in it already (a replay)."""
@@ -216,47 +259,49 @@ class Book:
         self._open[account] = ledger, self._open[account][1]
         self._changed.add(account)
 
-    def pay(self, batch: Batch, minimum: int) -> tuple[Batch | None, Rejected | None]:
-        """Reserve what the batch costs, as far as the credit goes: the paid recipients, the rejection of the rest."""
-        if batch.content:
-            counts = [batch.contents[place].count for place in batch.content]
-        else:
-            counts = [batch.contents[0].count] * len(batch)
-        ledger, counted = self.ledger(batch.account)
-        key = b"d" + batch.id
-        decision = self._step.view.get(key, Decision)
+    def answers_for(self, batch: Batch) -> bool:
+        """Whether the batch is decided on by this record: not where another brought it before, or it stands twice in
+        this one, or its id belongs to another request."""
+        decision = self._decisions[batch.id] = self._step.view.get(b"d" + batch.id, Decision)
         if decision is not None and decision.request != batch.request:
             self._collision(batch)
-            return None, None
+            return False
         origin = self._record.topic, self._record.offset
-        if batch.id in self._paid or (decision is not None and (decision.topic, decision.offset) != origin):
-            metrics.REPEATS.labels("price").inc()  # the record that brought it first answers for it
-            return None, None
-        self._paid.add(batch.id)
-        if decision is not None and counted and len(decision.prices) == len(batch.prices):
-            batch.prices = decision.prices  # a replay tells what was decided, whatever the price list says today
-        costs = [batch.prices[place] * count for place, count in zip(batch.where, counts, strict=True)]
+        if batch.id in self._answered or (decision is not None and (decision.topic, decision.offset) != origin):
+            metrics.REPEATS.labels("price").inc()
+            return False
+        self._answered.add(batch.id)
+        return True
+
+    def pay(self, batch: Batch, priced: Batch | None, minimum: int, fine: int) -> tuple[Batch | None, Rejected | None]:
+        """Reserve what `priced`, the part of the batch that can be sent, costs, as far as the credit goes: the paid
+        recipients, the rejection of the rest. `fine`: the penalty for the other part."""
+        ledger, counted = self.ledger(batch.account)
+        decision = self._decisions[batch.id]
+        if priced and decision is not None and counted and len(decision.prices) == len(priced.prices):
+            priced.prices = decision.prices  # a replay tells what was decided, whatever the price list says today
+        counts, costs = ([], []) if priced is None else _costs(priced)
+        least = minimum if batch.tariff == WORLDWIDE else 0
         if decision is None or not counted:  # nobody has been told of a decision whose account was not written
-            paid = affordable(ledger.money.available, costs, [minimum * count for count in counts])
+            paid = affordable(ledger.money.available, costs, [least * count for count in counts])
             reserve = 0 if batch.dry_run else sum(costs[:paid])
-            decision = Decision(
-                self._record.topic, self._record.offset, batch.request, paid, reserve, list(batch.prices)
-            )
-            self._step.view.put_first(key, decision)
+            place = self._record.topic, self._record.offset, batch.request
+            decision = Decision(*place, paid, reserve, list(priced.prices) if priced else [], penalty=fine)
+            self._step.view.put_first(b"d" + batch.id, decision)
             money = ledger.money.reserve(reserve)
             if isinstance(money, Error):
                 raise RuntimeError(f"account {batch.account}: affordable promised what does not fit: {money.message}")
             if reserve:
                 self.change(batch.account, msgspec.structs.replace(ledger, money=money))
-        if decision.paid == len(batch):
-            return batch, None
+        if priced is None or decision.paid == len(priced):
+            return priced, None
         error = Error(
             errors.INSUFFICIENT_CREDIT,
             f"account: {format_amount(ledger.money.available)} {batch.currency} available, this message costs "
-            f"{format_price(costs[decision.paid])} and asks for {format_amount(minimum)} a part; add credit",
+            f"{format_price(costs[decision.paid])} and asks for {format_amount(least)} a part; add credit",
             permanent=False,
         )
-        return split("price", batch, dict.fromkeys(range(decision.paid, len(batch)), error))
+        return split("price", priced, dict.fromkeys(range(decision.paid, len(priced)), error))
 
     def _collision(self, batch: Batch) -> None:
         """Another request of the same second has the same 40 bits of hash. Its messages have these ids, so no status

@@ -74,8 +74,7 @@ class Telling:
             step.view.delete(b"t" + progress.due.to_bytes(8, "big") + batch.id)
 
     def _send_again(self, batch: Batch, progress: Progress, step: Step) -> None:
-        """Back to routing. The batch that track keeps has no octets of its parts (see price): a carrier that is sent
-        octets has to make them anew from text and encoding."""
+        """Back to routing."""
         home = ids.partition_of(batch.id, self._partitions)
         for again in progress.again:
             part = msgspec.structs.replace(batch.select(again.positions), attempt=again.attempt)

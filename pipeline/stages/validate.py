@@ -118,11 +118,12 @@ def batches(
     options = data.get("options") if error is None else None
     options = options if isinstance(options, dict) else {}
     callback = data.get("callback")
+    tariff = str(options.get("tariff", intake.WORLDWIDE))
     seen: set[str] = set()
     for number, (start, numbers, fields) in enumerate(_slices(_numbers_of(data))):
         known = {place - start: malformed[place] for place in range(start, start + len(numbers)) if place in malformed}
         where, destinations, wrong = (
-            _check_numbers(numbers, seen, known) if error is None else ([0] * len(numbers), [], {})
+            _check_numbers(numbers, seen, known, tariff) if error is None else ([0] * len(numbers), [], {})
         )
         yield Batch(
             id=ids.batch_id(request, number, timestamp_ms),
@@ -147,6 +148,7 @@ def batches(
             fields=fields,
             error=error,
             errors=wrong,
+            tariff=tariff,
         )
 
 
@@ -190,7 +192,7 @@ def _slices(recipients: list[Any]) -> Iterator[tuple[int, list[str], list[dict[s
 
 
 def _check_numbers(
-    numbers: list[str], seen: set[str], malformed: Mapping[int, Error]
+    numbers: list[str], seen: set[str], malformed: Mapping[int, Error], tariff: str
 ) -> tuple[list[int], list[Destination], dict[int, Error]]:
     """Each number's destination by position, and what is wrong where. `seen`: the request's numbers so far."""
     where: list[int] = []
@@ -202,6 +204,10 @@ def _check_numbers(
             wrong[position] = found
             where.append(0)
             continue
+        if tariff not in (intake.WORLDWIDE, found.country):
+            wrong[position] = Error(
+                errors.WRONG_COUNTRY, f"recipient: a number of {found.country}; the tariff {tariff} serves its own country only"
+            )
         if number in seen:
             wrong[position] = Error(
                 errors.DUPLICATE_RECIPIENT, "recipients: this number stands earlier in the request; it is sent to once"

@@ -16,6 +16,8 @@ log = structlog.get_logger()
 _RETRY_SECONDS = 1.0
 #: How long the broker holds an idle fetch; new records end it at once, so a long wait is only cheap, never slow.
 _FETCH_WAIT_MS = 5_000
+#: Records handed over before others may run: a topic of a million must not hold a process up.
+_AT_ONCE = 2_000
 #: A batch that compaction emptied moves the position without handing over a record; this often it is looked for.
 _POSITION_SECONDS = 0.5
 
@@ -75,7 +77,7 @@ class Follower:
         await self._disconnect()
 
     async def _connect(self) -> None:
-        self._reader = client.consumer(self._kafka, fetch_max_wait_ms=_FETCH_WAIT_MS)
+        self._reader = client.consumer(self._kafka, fetch_max_wait_ms=_FETCH_WAIT_MS, max_poll_records=_AT_ONCE)
         # A connection of its own: behind a waiting fetch the question for the end would wait as long as that.
         self._asker = client.consumer(self._kafka, self._topic)
         try:
@@ -108,6 +110,7 @@ class Follower:
                         self._on_record(record.key, record.value)
             async with self._moved:
                 self._moved.notify_all()
+            await asyncio.sleep(0)  # a reader that has more at hand does not wait, and so lets nobody run
 
     async def _read_to_end(self) -> None:
         assert self._reader and self._asker and self._following, "start() comes first"

@@ -61,6 +61,9 @@ class TopicNames:
         self.credits = f"{prefix}credits"
         self.ticks = f"{prefix}ticks"
         self.resolutions = f"{prefix}resolutions"
+        self.opt_outs = f"{prefix}opt-outs"
+        self.lists = f"{prefix}lists"
+        self.findings = f"{prefix}findings"
 
     def intake(self, lane: str = "") -> str:
         return f"{self.prefix}intake{lane}"
@@ -133,6 +136,9 @@ def catalogue(settings: Settings) -> list[Topic]:
         Topic(names.ticks, "the clock of expiry, one tick a partition", n, flow | {"retention.ms": str(3600 * 1000)}),
         Topic(names.resolutions, "operators' word on messages in doubt, by batch", n, flow),
         Topic(names.accounts, "accounts: name, token hashes, blocklisting", 1, latest),
+        Topic(names.opt_outs, "who asked an account not to write any more", 1, latest),
+        Topic(names.lists, "entries of the moderation's lists, beside those in files", 1, latest),
+        Topic(names.findings, "what the moderation's lists found, blocked or flagged", n, long, public=True),
         Topic(names.balances, "each account's money as of its last change", 1, latest),
     ]
     forever = latest | {"segment.bytes": str(64 * 1024 * 1024)}

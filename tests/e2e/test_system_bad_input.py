@@ -277,7 +277,8 @@ def test_text_that_cannot_be_sent(plain: System, message: str, code: int, named:
 
 
 def test_prohibited_text_and_sender(plain: System) -> None:
-    told = plain.told([GOOD, LANDLINE], "taste the forbidden fruit")
+    plain.cli("account", "create", "rude", "--credit", "10")
+    told = plain.told([GOOD, LANDLINE], "taste the forbidden fruit", account="rude")
     assert (told[0]["state"], told[0]["detailedState"]) == ("REJECTED", "BLOCKED")
     assert codes(told) == [2044, 2011]
 

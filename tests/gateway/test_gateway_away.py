@@ -58,5 +58,5 @@ def test_a_gateway_without_kafka_lives_and_says_what_is_missing(tmp_path, monkey
     settings = configured("127.0.0.1:1", tmp_path)
     with serving(settings) as gateway:
         assert gateway.http.get("/health/live").status_code == 200
-        eventually(lambda: gateway.http.get("/health/ready").json()["missing"] == ["kafka", "accounts"])
+        eventually(lambda: gateway.http.get("/health/ready").json()["missing"] == ["kafka", "accounts", "optOuts"])
         assert gateway.as_("acme").post("/messages", json=MESSAGE).status_code == 503

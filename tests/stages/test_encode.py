@@ -1,16 +1,26 @@
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stepping import NOON_MS, SETTINGS, Log, Table, batch, decides
 
 from pipeline import ids
+from pipeline.carriers.routing import Router
+from pipeline.config import Route
 from pipeline.records import Batch, Rejected, decode_batches, decode_outcomes, encode
 from pipeline.stages import encode as stage
+from pipeline.text import LANGUAGES, PLAIN, Wire
 from pipeline.text import encode as encode_text
 from schemas import errors
 from schemas.errors import Error
 
 SLICES = 3
+ROUTER = Router([], ["sim"])
+
+
+def plain(numbers: Sequence[str]) -> list[Wire]:
+    return [PLAIN] * len(numbers)
 
 
 def piece(slice_number: int, later: int = 0, content: str = "first", request_id: str = "r1") -> Batch:
@@ -59,7 +69,7 @@ def test_no_batch_twice_and_always_the_first_ids(shared_table: Table, arrivals):
 
 
 def test_another_content_under_the_same_id_is_refused_once(table: Table):
-    decide, log = decides(stage.sources(SETTINGS))["t.validated"], Log("t.validated")
+    decide, log = decides(stage.sources(SETTINGS, ROUTER))["t.validated"], Log("t.validated")
     refusals = []
     for later, content in enumerate(["first", "other", "first", "other"]):
         sent = table.window(decide, [log.append(encode([piece(0, later, content)]))])
@@ -72,7 +82,7 @@ def test_another_content_under_the_same_id_is_refused_once(table: Table):
 
 
 def test_a_request_cut_short_by_a_crash_is_completed_under_the_first_ids(table: Table):
-    decide, log = decides(stage.sources(SETTINGS))["t.validated"], Log("t.validated")
+    decide, log = decides(stage.sources(SETTINGS, ROUTER))["t.validated"], Log("t.validated")
     table.window(decide, [log.append(encode([piece(0)]))])
     sent = table.window(decide, [log.append(encode([piece(n, later=60) for n in range(SLICES)]))])
     assert [b.id for b in sent.items("t.encoded", decode_batches)] == [piece(1).id, piece(2).id]
@@ -80,7 +90,7 @@ def test_a_request_cut_short_by_a_crash_is_completed_under_the_first_ids(table: 
 
 @pytest.mark.parametrize("crash", [{"first": 0}, {"first": 1}, {"sent": False}, {"later": False}])
 def test_a_window_repeated_after_a_crash_gives_the_same_batches(table: Table, crash):
-    decide, log = decides(stage.sources(SETTINGS))["t.validated"], Log("t.validated")
+    decide, log = decides(stage.sources(SETTINGS, ROUTER))["t.validated"], Log("t.validated")
     rows = [log.append(encode([piece(0)])), log.append(encode([piece(0, later=9), piece(1, later=9)]))]
     once = table.window(decide, rows, **crash)
     again = table.window(decide, rows)
@@ -90,7 +100,7 @@ def test_a_window_repeated_after_a_crash_gives_the_same_batches(table: Table, cr
 
 def test_repeats_that_share_a_record_are_one(table: Table):
     """A client that sends twice at once meets itself in one window of validate, so in one record here."""
-    decide, log = decides(stage.sources(SETTINGS))["t.validated"], Log("t.validated")
+    decide, log = decides(stage.sources(SETTINGS, ROUTER))["t.validated"], Log("t.validated")
     sent = table.window(decide, [log.append(encode([piece(0), piece(0, later=1), piece(0)]))])
     assert [b.id for b in sent.items("t.encoded", decode_batches)] == [piece(0).id]
 
@@ -98,7 +108,7 @@ def test_repeats_that_share_a_record_are_one(table: Table):
 def test_a_repeat_in_the_other_lane_after_a_crash_has_the_first_ids(table: Table):
     """The worker dies between the outputs and the state; the client's repeat, in the other lane, is read before the
     replay. What was sent under the first ids must not go out under others too."""
-    lanes = decides(stage.sources(SETTINGS))
+    lanes = decides(stage.sources(SETTINGS, ROUTER))
     first = Log("t.validated").append(encode([piece(0)]))
     repeat = Log("t.validated.priority").append(encode([piece(0, later=5)]))
     passed = table.window(lanes["t.validated"], [first], later=False).items("t.encoded", decode_batches)
@@ -121,7 +131,7 @@ def test_every_position_has_its_own_text(names, invalid):
     wrong = {p: Error(errors.INVALID_RECIPIENT, "no") for p in range(len(names)) if invalid[p]}
     fields: list[dict[str, str]] = [{"name": n} if n else {} for n in names]
     asked = batch(recipients=len(names), message="Hello {{name}}!", fields=fields, contents=[], errors=wrong)
-    onward, rejected = stage.contents(asked, 10)
+    onward, rejected = stage.contents(asked, 10, plain)
     found = texts(onward) if onward else {}
     assert found == {p: f"Hello {n}!" for p, n in enumerate(names) if n and not invalid[p]}
     told = dict(zip(rejected.batch.index, rejected.which, strict=True)) if rejected else {}
@@ -133,17 +143,34 @@ def test_every_position_has_its_own_text(names, invalid):
         assert onward.errors == {}
         assert onward.fields is None
         assert len(onward.contents) == len({c.text for c in onward.contents})
-        for content in onward.contents:
-            assert content.count == len(content.parts)
 
 
-def test_the_octets_are_those_of_the_text():
-    onward, _ = stage.contents(batch(message="a" * 200, contents=[]), 10)
-    (content,) = onward.contents
-    assert (content.encoding, content.characters, content.count) == ("GSM-7", 200, 2)
-    assert [(part.udh, part.payload) for part in content.parts] == [
-        (p.udh, p.payload) for p in encode_text("a" * 200).parts
-    ]
+def test_parts_are_those_that_every_carrier_of_the_route_can_carry():
+    """Turkish letters: one part where shift tables are taken, two in UCS-2. Both carriers of +49 would have to."""
+    turkish, both = Wire((LANGUAGES["turkish"],)), Wire((LANGUAGES["turkish"], LANGUAGES["urdu"]), "16-bit")
+    wires = {"sim": turkish, "plain": PLAIN, "both": both}
+    router = Router(
+        [Route(prefix="39", carriers=["sim", "both"]), Route(prefix="49", carriers=["sim", "plain"])], list(wires)
+    )
+    asked = batch(message="ğ" + "a" * 100, recipients=4, contents=[])
+    asked.numbers = ["+393331234567", "+4915112345678", "+393331234568", "+4915112345679"]
+    onward, rejected = stage.contents(asked, 10, lambda numbers: router.wires(numbers, wires))
+    assert onward and not rejected
+    costs = [(c.encoding, c.count, c.single) for c in map(onward.content_of, range(4))]
+    assert costs == [("GSM-7", 1, LANGUAGES["turkish"]), ("UCS-2", 2, 0)] * 2
+
+
+def test_a_personalised_batch_is_what_each_text_is_by_itself():
+    names = ["Ada", "Žofie", "", "[x]", "中" * 40, None]
+    fields: list[dict[str, str]] = [{} if name is None else {"name": name} for name in names]
+    asked = batch(recipients=len(names), message="Dear {{name}}, " + "a" * 140, fields=fields, contents=[])
+    onward, rejected = stage.contents(asked, 10, plain)
+    assert onward and rejected and rejected.batch.index == [5]
+    for position, name in enumerate(names[:5]):
+        alone = encode_text(f"Dear {name}, " + "a" * 140)
+        content = onward.content_of(position)
+        assert not isinstance(alone, Error)
+        assert (content.encoding, content.characters, content.count) == (alone.encoding, alone.characters, alone.count)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +182,7 @@ def test_the_octets_are_those_of_the_text():
     ],
 )
 def test_texts_that_cannot_be_sent_are_refused_for_all(message, more, code):
-    onward, rejected = stage.contents(batch(message=message, contents=[], **more), 10)
+    onward, rejected = stage.contents(batch(message=message, contents=[], **more), 10, plain)
     if code:
         assert onward is None
         assert [e.code for e in rejected.errors] == [code]
@@ -164,13 +191,13 @@ def test_texts_that_cannot_be_sent_are_refused_for_all(message, more, code):
 
 
 def test_an_error_of_the_whole_request_is_everybodys():
-    onward, rejected = stage.contents(batch(error=Error(3002, "unknown account"), contents=[]), 10)
+    onward, rejected = stage.contents(batch(error=Error(3002, "unknown account"), contents=[]), 10, plain)
     assert onward is None
     assert (rejected.stage, rejected.which, len(rejected.errors)) == ("validate", [0, 0, 0], 1)
 
 
 def test_transliteration_keeps_a_text_in_gsm():
-    onward, _ = stage.contents(batch(message="“quoted” – dash", contents=[], transliterate=True), 10)
+    onward, _ = stage.contents(batch(message="“quoted” – dash", contents=[], transliterate=True), 10, plain)
     assert onward.contents[0].encoding == "GSM-7"
-    onward, _ = stage.contents(batch(message="“quoted” – dash", contents=[]), 10)
+    onward, _ = stage.contents(batch(message="“quoted” – dash", contents=[]), 10, plain)
     assert onward.contents[0].encoding == "UCS-2"

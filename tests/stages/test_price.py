@@ -3,12 +3,14 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+import msgspec
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stepping import SETTINGS, Log, Sent, Table, batch, decides, record
 
+from pipeline.accounts import AccountRecord, Register
 from pipeline.billing import PriceList
 from pipeline.records import (
     Accepted,
@@ -23,6 +25,8 @@ from pipeline.records import (
 from pipeline.stages import price as stage
 from pipeline.stages.price import Decision, Ledger
 from schemas import errors
+from schemas.errors import Error
+from schemas.states import Detailed
 
 EURO = 1_000_000
 PRICES = PriceList.parse(["country,operator,prefix,price", "IT,,,0.0500", "IT,,39333900,0.0700", "DE,,,0.1000"])
@@ -337,3 +341,61 @@ def test_a_settlement_of_what_was_never_paid_for_moves_no_money(table: Table):
     with pytest.raises(RuntimeError, match="never paid for"):
         table.window(desk()[SETTLEMENTS], [record(SETTLEMENTS, encode([Settlement(b"?" * 9, "acme", 1, 1)]))])
     assert ledger(table).money.balance == EURO
+
+
+def blocked_batch(number: int = 1, code: int = errors.PROHIBITED, **more) -> Batch:
+    """Four recipients, of whom the second and the last must not get the message."""
+    error = Error(code, "message holds 'x'")
+    return batch(number, 4, parts=2, errors={1: error, 3: error}, **more)
+
+
+def test_what_is_prohibited_ends_and_the_rest_is_paid_for(table: Table):
+    credited(table, 10 * EURO)
+    sent = table.window(desk()[BULK], [record(BULK, encode([blocked_batch()]))])
+    rejected, accepted = sent.items("t.outcomes", decode_outcomes)
+    assert (rejected.state, rejected.batch.index, accepted.batch.index) == (Detailed.BLOCKED, [1, 3], [0, 2])
+    (paid,) = sent.items("t.priced", decode_batches)
+    assert (paid.index, paid.errors) == ([0, 2], {})
+    assert ledger(table).money.reserved == 2 * 2 * 50_000
+
+
+@pytest.mark.parametrize(
+    ("tariff", "penalty"), [("WW", 2 * 2 * MINIMUM), ("IT", 2 * 2 * 50_000)]
+)
+def test_prohibited_content_costs_a_penalty_and_the_account(table: Table, tariff: str, penalty: int):
+    credited(table, 10 * EURO)
+    sent = table.window(desk()[BULK], [record(BULK, encode([blocked_batch(tariff=tariff)]))])
+    ((key, value),) = sent.keyed["t.accounts"]
+    register = Register()
+    register.take(b"acme", msgspec.json.encode(AccountRecord("acme", "now", [])))
+    register.take(key, value)
+    acme = register.get("acme")
+    assert acme and acme.blocklisted and acme.blocklisted_reason == "message holds 'x'"
+    assert table.get(b"d" + batch(1).id, Decision).penalty == penalty
+    register.take(key, None)
+    acme = register.get("acme")
+    assert acme and not acme.blocklisted
+
+
+@pytest.mark.parametrize("more", [{"dry_run": True}, {"code": errors.OPTED_OUT}], ids=["dry run", "opted out"])
+def test_a_dry_run_or_an_opt_out_has_no_consequences(table: Table, more: dict):
+    credited(table, 10 * EURO)
+    sent = table.window(desk()[BULK], [record(BULK, encode([blocked_batch(**more)]))])
+    rejected, _ = sent.items("t.outcomes", decode_outcomes)
+    assert (rejected.state, rejected.batch.index) == (Detailed.BLOCKED, [1, 3])
+    assert "t.accounts" not in sent.rows
+    assert table.get(b"d" + batch(1).id, Decision).penalty == 0
+
+
+def test_what_moderate_says_another_time_is_not_heard(table: Table):
+    """A list changed between a crash of moderate and its replay: the batch comes again and is judged otherwise."""
+    credited(table, 10 * EURO)
+    everybody = dict.fromkeys(range(4), Error(errors.PROHIBITED, "message holds 'x'"))
+    rows = [record(BULK, encode([batch(1, 4)]), 0), record(BULK, encode([batch(1, 4, errors=everybody)]), 1)]
+    for first, second in (rows, rows[::-1]):
+        table.clear()
+        credited(table, 10 * EURO)
+        heard = table.window(desk()[BULK], [first])
+        assert sum(len(outcome.batch) for outcome in heard.items("t.outcomes", decode_outcomes)) == 4
+        assert said(table.window(desk()[BULK], [second])) == {}
+        assert said(table.window(desk()[BULK], [first])) == said(heard)
