@@ -63,7 +63,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def rules(settings: Settings, entries: Iterable[Entry] = ()) -> Rules:
-    """What is prohibited: the configured files, and `entries`. Raises ConfigError with every fault, by file and line."""
+    """What is prohibited: the configured files, and `entries`. Raises ConfigError with each fault, by file and line."""
     wanted, faults = settings.moderation, list[str]()
     terms: list[Term] = []
     for path in wanted.terms:
@@ -72,11 +72,16 @@ def rules(settings: Settings, entries: Iterable[Entry] = ()) -> Rules:
             faults += [f"{path}: {fault}" for fault in found]
         else:
             terms += found
-    domains: dict[str, list[str]] = {"blocked-domain": [], "allowed-domain": [], "protected-domain": []}
-    for kind, paths in zip(domains, (wanted.blocked_domains, wanted.allowed_domains, wanted.protected_domains)):
+    files = {
+        "blocked-domain": wanted.blocked_domains,
+        "allowed-domain": wanted.allowed_domains,
+        "protected-domain": wanted.protected_domains,
+    }
+    domains: dict[str, list[str]] = {kind: [] for kind in files}
+    for kind, paths in files.items():
         for path in paths:
-            domains[kind] += (found := _domains(path))
-            faults += [f"{path}: {fault}" for fault in LinkPolicy(blocked=tuple(found)).faults()]
+            domains[kind] += (listed := _domains(path))
+            faults += [f"{path}: {fault}" for fault in LinkPolicy(blocked=tuple(listed)).faults()]
     for entry in entries:
         if entry.fault:
             continue  # refused where it was added; the topic is open to others

@@ -7,6 +7,7 @@ Everything that depends on Unicode stands here: kinds of characters, the letters
 import unicodedata
 from functools import cache, lru_cache
 from importlib import resources
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ _MARK_RANGES = (
     (0xFE20, 0xFE2F), (0xE0100, 0xE01EF),
 )  # fmt: skip
 _MARKS = frozenset(chr(code) for first, last in _MARK_RANGES for code in range(first, last + 1))
+_UNSEEN_MARKS = frozenset("\u034f" + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))))
 # Scripts that put no space between words, so that one begins and ends anywhere: Thai, Lao, Myanmar, Khmer, kana, Han.
 _UNSPACED = (
     (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
@@ -114,9 +116,14 @@ def _revealed(character: str, lower: str, plain: str) -> str:
     return "accents" if form else "case"
 
 
+def is_accent(character: str) -> bool:
+    """Whether it is a mark that is seen on the letter before: no variation selector, no joiner of graphemes."""
+    return unicodedata.category(character) in ("Mn", "Me") and character not in _UNSEEN_MARKS
+
+
 def kind(character: str) -> int:
     """SEPARATOR, LETTER, DIGIT, SIGN, UNSPACED (a letter, with no edge of a word to look for) or INVISIBLE."""
-    return int(tables()[0][ord(character)])
+    return tables().by_code[ord(character)]
 
 
 def class_of(character: str) -> str:
@@ -124,11 +131,20 @@ def class_of(character: str) -> str:
     return "" if kind(character) in (SEPARATOR, INVISIBLE) else _class(character)
 
 
-@cache
-def tables() -> tuple[NDArray[np.uint8], NDArray[np.uint32], list[str]]:
+class Tables(NamedTuple):
     """Kind and class of every code point. A class above Unicode's last code point is an index, counted from there, in
-    the list of those that are several letters; 0 is none.
+    `several`, the classes of several letters; 0 is none. `by_code`: the kinds, for one character at a time.
     """
+
+    kinds: NDArray[np.uint8]
+    classes: NDArray[np.uint32]
+    several: list[str]
+    by_code: bytes
+
+
+@cache
+def tables() -> Tables:
+    """The tables, made at the first call: in a tenth of a second."""
     kinds = np.zeros(0x110000, np.uint8)
     classes = np.arange(0x110000, dtype=np.uint32)
     kinds[0x3400:0xA000] = kinds[0x20000:0x32400] = UNSPACED
@@ -150,7 +166,7 @@ def tables() -> tuple[NDArray[np.uint8], NDArray[np.uint32], list[str]]:
             classes[code] = ord(letters) if len(letters) == 1 else 0x110000 + len(several)
             if len(letters) > 1:
                 several.append(letters)
-    return kinds, classes, several
+    return Tables(kinds, classes, several, kinds.tobytes())
 
 
 def _class(character: str) -> str:

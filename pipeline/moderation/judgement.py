@@ -12,7 +12,7 @@ from importlib import resources
 from itertools import groupby, pairwise
 from typing import Literal
 
-from pipeline.moderation.characters import DIGIT, INVISIBLE, UNSPACED, kind
+from pipeline.moderation.characters import DIGIT, INVISIBLE, UNSPACED, decomposed, is_accent, kind
 from pipeline.moderation.reading import Reading, Word, script
 
 #: In this order a hit names what revealed it.
@@ -173,7 +173,7 @@ def _accents_fit(text: str, word: Word, reading: Reading, found: set[str]) -> bo
 def _with_marks(text: str, place: int) -> str:
     """The character at `place` and the marks on it, composed."""
     end = place + 1
-    while end < len(text) and end < place + 4 and (unicodedata.category(text[end]) in ("Mn", "Me") or text[end] in "ﾞﾟ"):
+    while end < len(text) and end < place + 4 and (is_accent(text[end]) or text[end] in "ﾞﾟ"):
         end += 1
     form: Literal["NFC", "NFKC"] = "NFKC" if text[end - 1] in "ﾞﾟ" else "NFC"
     return text[place].lower() if end == place + 1 else unicodedata.normalize(form, text[place:end]).lower()
@@ -334,8 +334,8 @@ def _digits_beside_are_fair(text: str, reading: Reading) -> bool:
 
 def _unknown(pieces: list[str]) -> int:
     """How many pieces are no words, in the language where most are; what is longer than three letters may be one."""
-    short = [piece.casefold() for piece in pieces if len(piece) <= 3]
-    return min(sum(piece not in words for piece in short) for words in _short_words())
+    short = [(piece.casefold(), "".join(map(decomposed, piece))) for piece in pieces if len(piece) <= 3]
+    return min(sum(words.isdisjoint(forms) for forms in short) for words in _short_words())
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from publicsuffixlist import PublicSuffixList
 
-from pipeline.moderation.characters import INVISIBLE, kind
+from pipeline.moderation.characters import INVISIBLE, is_accent, kind
 
 _DOTS = "。．｡․"
 _MAY_HOLD_A_LINK = re.compile(
@@ -17,12 +17,13 @@ _MAY_HOLD_A_LINK = re.compile(
 _BRACKETED = re.compile(r"\s?[\[({]\s?(?:\.|dot|punto|punkt|point)\s?[\])}]\s?", re.IGNORECASE)
 # Possessive, and from a word's start only: no part of a text is gone over twice.
 _DOTTED = re.compile(r"(?<![\w\-])\w[\w\-]*+(?:\.[\w\-]++)++")
-_SCHEME = re.compile(r"(?:h(?:tt|xx)ps?|ftp)(?::|\[:\])//(?:[^\s/@]{0,64}@)?$", re.IGNORECASE)
+_SCHEMES = ("http:", "https:", "hxxp:", "hxxps:", "ftp:")
 # With what no normalisation takes away: invisible characters and the ideographic full stop.
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\u3002\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
 )
+_NO_USER = re.compile(r"[\s/@]")
 _SURE = frozenset(("com", "net", "org", "info", "biz"))  # no words: a domain in whatever case
 _LONGEST = 253  # octets of a host name, RFC 1035
 
@@ -50,7 +51,7 @@ def links(text: str) -> Iterator[Link]:
         written = match[0].rstrip("-_")
         end = match.start() + len(written)
         before, after = shown[max(0, match.start() - 90) : match.start()], shown[end : end + 1]
-        scheme = _SCHEME.search(before)
+        scheme, user = _scheme_and_user(before)
         if after == "@" or len(written) > _LONGEST:
             continue
         host = to_ascii(written)
@@ -61,7 +62,7 @@ def links(text: str) -> Iterator[Link]:
                 end=places[end - 1] + 1,
                 folding=_folding(folding, text, written),
                 mail=before.endswith("@") and not scheme,
-                user=scheme[0].partition("//")[2].rstrip("@").lower() if scheme else "",
+                user=user,
             )
 
 
@@ -94,6 +95,14 @@ def to_unicode(label: str) -> str:
         return label
 
 
+def _scheme_and_user(before: str) -> tuple[bool, str]:
+    """Whether a URL's scheme stands at the end of `before`, and what stands between it and an `@` there."""
+    head, _, user = before.rpartition("//")
+    if not head.lower().endswith(_SCHEMES) or not (user == "" or user.endswith("@")) or _NO_USER.search(user[:-1]):
+        return False, ""
+    return True, user[:-1].lower()
+
+
 def _is_bare_link(host: str, written: str, after: str) -> bool:
     """Whether a name without a scheme is a link, and not two sentences without a space: "tomorrow.Is it"."""
     if not registrable(host):
@@ -112,7 +121,7 @@ def _shown(text: str) -> tuple[str, list[int], str]:
     if text.isascii() or (unicodedata.is_normalized("NFKC", text) and not _UNSEEN.search(text)):
         plain, places, folding = text, list(range(len(text))), ""
     else:
-        kept = [(at, _plain(c)) for at, c in enumerate(text) if kind(c) != INVISIBLE or _is_accent(c)]
+        kept = [(at, _plain(c)) for at, c in enumerate(text) if kind(c) != INVISIBLE or is_accent(c)]
         plain, places = "".join(c for _, c in kept), [at for at, _ in kept]
         folding = "invisible" if len(kept) < len(text) else ""
     parts: list[str] = []
@@ -131,10 +140,6 @@ def _plain(character: str) -> str:
         return "."
     plain = unicodedata.normalize("NFKC", character)
     return plain if len(plain) == 1 else character
-
-
-def _is_accent(character: str) -> bool:
-    return unicodedata.category(character) == "Mn" and not 0xFE00 <= ord(character) <= 0xFE0F
 
 
 def _folding(taken: str, text: str, written: str) -> str:

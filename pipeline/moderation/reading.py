@@ -14,6 +14,7 @@ from pipeline.moderation.characters import (
     SIGN,
     UNSPACED,
     decomposed,
+    is_accent,
     kind,
     spellings,
 )
@@ -88,11 +89,13 @@ def read(text: str, start: int, word: Word) -> Reading | None:
         elif at and character == text[place - 1] and place - 1 == places[-1] + counts[-1] - 1 and gap_start < 0:
             counts[-1] += 1
         elif at and (what := kind(character)) in (INVISIBLE, SEPARATOR, SIGN):
-            invisible |= what == INVISIBLE and not unicodedata.category(character).startswith("M")
+            invisible |= what == INVISIBLE and not is_accent(character)
             gap_start = gap_start if gap_start >= 0 or what == INVISIBLE else place
             if place - places[-1] > _THICKEST_VEIL or (gap_start >= 0 and place - gap_start > _LONGEST_GAP):
                 return None
         elif at and reads_as(character, letters[at - 1]) and counts[-1] < _LONGEST_RUN:
+            if gap_start >= 0 and len(gaps) < at - 1:  # not spelled out letter by letter: another word begins here
+                return None
             counts[-1], gap_start = counts[-1] + 1, -1
         else:
             return None

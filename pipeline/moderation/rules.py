@@ -20,8 +20,10 @@ from pipeline.moderation.written import Written
 _CHUNK = 512  # texts gone over at once: the arrays stay in the processor's cache
 # What reading candidates in one text may cost, in characters gone over: more than any text needs, unless its candidates
 # overlap manifold, as those of terms nested in one another do.
-_COSTS = 8192, 3  # at least, and for each character of the text
+_COSTS = 6144, 1  # at least, and for each character of the text
+_COSTS_OF_A_VARIANT = 3072, 0.5
 _COST_OF_A_READING = 24
+_MOST_BEYOND = 20_000  # characters; once these costs are spent, for terms that stand there undisguised
 _CONTEXT = 12  # characters beside a candidate that can decide whether it is one
 _RUN_ENDS = 64  # how far into a run of one letter a term's first letter is looked for, from either end
 
@@ -70,7 +72,8 @@ class Rules:
         return self.find_all((text,), account)[0]
 
     def find_all(self, texts: Sequence[str], account: str = "") -> list[list[Hit]]:
-        """For each text its hits, in the order of their ends. Of overlapping hits of one term the plainest is kept.
+        """For each text its hits, in the order of their ends. Of overlapping hits of one term the plainest is kept, and
+        of very many not all are told.
 
         Time grows with the length of the texts: under 50 ms for 10,000 characters, whatever they are.
         """
@@ -117,7 +120,9 @@ class Rules:
         chosen = [variant.text for _, variant in varied]
         batch = lay(chosen)
         for signs in (False, True):
-            for at, word, reading, names in self._readings(chosen, stream(batch, signs=signs), batch.offsets):
+            for at, word, reading, names in self._readings(
+                chosen, stream(batch, signs=signs), batch.offsets, _COSTS_OF_A_VARIANT
+            ):
                 number, variant = varied[at]
                 if variant.shows(reading.start, reading.end, len(word.letters)):
                     start, end = variant.span(reading.start, reading.end)
@@ -125,25 +130,25 @@ class Rules:
                     yield from _reported(number, word.term, texts[number], start, end, names, account)
 
     def _readings(
-        self, texts: Sequence[str], letters: Stream, offsets: list[int]
+        self, texts: Sequence[str], letters: Stream, offsets: list[int], costs: tuple[float, float] = _COSTS
     ) -> Iterator[tuple[int, Word, Reading, list[str]]]:
         """Every term that a text truly holds, of the many that the stream suggests: text, term, how, what shows it."""
         assert self._automaton
         starts, ends, bounded = letters.starts, letters.ends, self._bounded
-        budgets = [_COSTS[0] + _COSTS[1] * len(text) for text in texts]
+        budgets = [costs[0] + costs[1] * len(text) for text in texts]
         refused: set[tuple[Word, int, int, str]] = set()  # what is repeated in a text is read once
         for pattern, begin, end in self._automaton.find_matches_as_indexes(letters.letters, overlapping=True):
             if pattern < bounded and not (starts[begin] and ends[end - 1]):
                 continue
             first, last = int(letters.first[begin]), int(letters.last[end - 1])
             number = bisect_right(offsets, first) - 1
-            if budgets[number] <= 0:
-                continue
             text, offset = texts[number], offsets[number]
+            if budgets[number] <= 0 and not _is_written(text, first - offset, last - offset + 1, self._words[pattern]):
+                continue
             around = text[max(0, first - offset - _CONTEXT) : last - offset + 1 + _CONTEXT]
             for word in self._words[pattern]:
                 candidate = word, min(first - offset, _CONTEXT), last - first, around
-                if candidate in refused or budgets[number] <= 0:
+                if candidate in refused or budgets[number] < -_MOST_BEYOND:
                     continue
                 budgets[number] -= _COST_OF_A_READING + last - first
                 run = range(first - offset, int(letters.last[begin]) - offset + 1)
@@ -151,6 +156,11 @@ class Rules:
                     yield number, word, *found
                 else:
                     refused.add(candidate)
+
+
+def _is_written(text: str, start: int, end: int, words: list[Word]) -> bool:
+    length = end - start
+    return any(length == len(word.term.text) and text[start:end].lower() == word.term.text.lower() for word in words)
 
 
 def _read_run(text: str, run: range, word: Word) -> tuple[Reading, list[str]] | None:

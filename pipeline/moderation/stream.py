@@ -47,7 +47,7 @@ class Stream(NamedTuple):
 
 def lay(texts: Sequence[str]) -> Batch:
     """`texts` as arrays. A lone surrogate is as good as any other character."""
-    kinds, classes, _ = tables()
+    kinds, classes = tables()[:2]
     joined = _WALL.join(texts) + _WALL
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
     offsets = list(accumulate((len(text) + 1 for text in texts), initial=0))
@@ -80,7 +80,7 @@ def _spell_out(
     classes: NDArray[np.uint32], starts: Flags, ends: Flags, places: Indices
 ) -> tuple[NDArray[np.uint32], Flags, Flags, Indices]:
     """Characters that are read as several letters (`æ`, `ﬁ`) become several, at one place."""
-    several = tables()[2]
+    several = tables().several
     ligatures = np.flatnonzero(classes >= _LAST)
     spelled = [several[index] for index in (classes[ligatures] - _LAST).tolist()]
     counts = np.ones(len(classes), np.int64)

@@ -206,7 +206,7 @@ def _check_numbers(
             continue
         if tariff not in (intake.WORLDWIDE, found.country):
             wrong[position] = Error(
-                errors.WRONG_COUNTRY, f"recipient: a number of {found.country}; the tariff {tariff} serves its own country only"
+                errors.WRONG_COUNTRY, f"recipient: a number of {found.country}, which tariff {tariff} does not serve"
             )
         if number in seen:
             wrong[position] = Error(
