@@ -90,7 +90,7 @@ def test_text_is_normalised_and_transliterated_before_anything_is_counted(inspec
 
 
 def test_the_choice_of_the_encoding_is_explained(inspector: Inspector) -> None:
-    """A hundred and one Turkish letters: two parts in UCS-2, one with the shift table that this route's carrier takes."""
+    """A hundred and one Turkish letters: two parts in UCS-2, one with the shift table that this carrier takes."""
     text = "ğ" + "a" * 100
     plain, turkish = (ask(inspector, message=text, **more) for more in ({}, {"recipient": MOBILE}))
     assert (plain["encoding"], plain["messageCount"]) == ("UCS-2", 2)
