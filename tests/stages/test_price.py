@@ -359,9 +359,7 @@ def test_what_is_prohibited_ends_and_the_rest_is_paid_for(table: Table):
     assert ledger(table).money.reserved == 2 * 2 * 50_000
 
 
-@pytest.mark.parametrize(
-    ("tariff", "penalty"), [("WW", 2 * 2 * MINIMUM), ("IT", 2 * 2 * 50_000)]
-)
+@pytest.mark.parametrize(("tariff", "penalty"), [("WW", 2 * 2 * MINIMUM), ("IT", 2 * 2 * 50_000)])
 def test_prohibited_content_costs_a_penalty_and_the_account(table: Table, tariff: str, penalty: int):
     credited(table, 10 * EURO)
     sent = table.window(desk()[BULK], [record(BULK, encode([blocked_batch(tariff=tariff)]))])
