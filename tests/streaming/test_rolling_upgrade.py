@@ -98,6 +98,13 @@ def frozen(topic: str, prefix: str = PREFIX) -> list[Row]:
     return [Row(r["partition"], r["offset"], octets(r.get("key")), octets(r.get("value"))) for r in rows]
 
 
+def grown(now: Any, earlier: Any) -> bool:
+    """Whether arrays, at any depth, have only grown at their ends."""
+    if isinstance(now, list) and isinstance(earlier, list):
+        return len(now) >= len(earlier) and all(map(grown, now, earlier))
+    return bool(now == earlier)
+
+
 @pytest.mark.parametrize(("stage", "kind"), VALUES, ids=lambda part: part if isinstance(part, str) else part.decode())
 def test_the_values_of_every_table_are_read_as_the_earlier_version_wrote_them(stage: str, kind: bytes) -> None:
     struct = VALUES[stage, kind]
@@ -105,7 +112,7 @@ def test_the_values_of_every_table_are_read_as_the_earlier_version_wrote_them(st
     assert values
     for value in values:
         columns, found = msgspec.msgpack.decode(value), msgspec.msgpack.decode(value, type=struct)
-        assert msgspec.msgpack.decode(msgspec.msgpack.encode(found))[: len(columns)] == columns
+        assert grown(msgspec.msgpack.decode(msgspec.msgpack.encode(found)), columns)
         assert msgspec.msgpack.decode(encode(found), type=struct) == found, "a later version's value"
 
 
