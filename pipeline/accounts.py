@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
 
+from pipeline.billing import Limits
 from pipeline.config import Settings
 from pipeline.streaming.follow import Follower
 from pipeline.streaming.topics import TopicNames
@@ -32,6 +33,7 @@ class AccountRecord(msgspec.Struct, rename="camel", frozen=True):
     tokens: list[str]
     blocklisted: bool = False
     blocklisted_reason: str | None = None
+    limits: Limits = Limits()
 
 
 class Blocklisting(msgspec.Struct, rename="camel", frozen=True):

@@ -76,11 +76,14 @@ class Moderation(_Section):
 
 
 class Billing(_Section):
-    """`minimum`: credit asked for per part before a message is accepted. Without `prices` the sample list serves."""
+    """`minimum`: credit asked for per part before a message is accepted. Without `prices` the sample list serves.
+    `refund`: ends, told by a carrier that had taken the message, at which its price is given back.
+    """
 
     currency: str = Field(default="EUR", pattern="^[A-Z]{3}$")
     prices: Path | None = None
     minimum: str = "1.00"
+    refund: list[Literal["REJECTED", "UNDELIVERABLE", "DELETED", "EXPIRED"]] = ["REJECTED"]
 
 
 class DeadLetters(_Section):

@@ -19,7 +19,7 @@ _COUNTRY = re.compile("[A-Z]{2}").fullmatch
 def price_list(settings: Settings) -> PriceList:
     """The configured price list, or the sample that comes with the project. Raises ConfigError with every fault."""
     path = settings.billing.prices or resources.files("pipeline.billing") / "sample-prices.csv"
-    prices = PriceList.parse(path.read_text("utf-8").splitlines())
+    prices = PriceList.read(path.read_text("utf-8"))
     if isinstance(prices, list):
         raise ConfigError(f"billing.prices {path}:\n  " + "\n  ".join(prices))
     return prices

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.billing import Bundle
 from schemas.errors import Error
 
 
@@ -49,7 +50,8 @@ class Batch(msgspec.Struct, array_like=True):
     first). `prices`: micro-units a part, by destination. `custom` and `callback` are JSON, passed on unread.
     `received_at`: the intake record's timestamp, in ms. `tried`: carriers that refused what may succeed elsewhere.
     `error` (all) and `errors` (by position) are what validate found wrong, later what moderate found: the next stage
-    with a table (encode, price) reports them, once it knows that the batch is no repeat.
+    with a table (encode, price) reports them, once it knows that the batch is no repeat. `funding`: by recipient, 0 for
+    the wallet or n for the n-th of `bundles` (b"": all from the wallet).
     """
 
     id: bytes
@@ -81,6 +83,8 @@ class Batch(msgspec.Struct, array_like=True):
     error: Error | None = None
     errors: dict[int, Error] = {}
     tariff: str = "WW"
+    bundles: list[str] = []
+    funding: bytes = b""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -90,7 +94,9 @@ class Batch(msgspec.Struct, array_like=True):
         return self.contents[self.content[position] if self.content else 0]
 
     def price_of(self, position: int) -> int:
-        """Micro-units a part for the recipient at `position`; 0 where none is known yet."""
+        """Micro-units a part for the recipient at `position`; 0 where a bundle pays, or none is known yet."""
+        if self.funding and self.funding[position]:
+            return 0
         return self.prices[self.where[position]] if self.prices else 0
 
     def select(self, positions: list[int]) -> "Batch":
@@ -104,6 +110,7 @@ class Batch(msgspec.Struct, array_like=True):
             where=[self.where[p] for p in positions],
             fields=[self.fields[p] for p in positions] if self.fields else None,
             content=[self.content[p] for p in positions] if self.content else None,
+            funding=bytes([self.funding[p] for p in positions]) if self.funding else b"",
         )
 
 
@@ -151,20 +158,27 @@ class Reference(msgspec.Struct, array_like=True, tag="reference"):
 
 
 class Settlement(msgspec.Struct, array_like=True):
-    """Money of one batch so far, in micro-units: earned and given back. Totals, not steps: a repeat changes nothing."""
+    """Money of one batch so far, in micro-units: earned, not needed, and given back of what was earned. `parts`: the
+    same three of the parts of each bundle. Totals, not steps: a repeat changes nothing."""
 
     batch: bytes
     account: str
     captured: int
     released: int
+    refunded: int = 0
+    parts: dict[str, list[int]] = {}
 
 
 class Credit(msgspec.Struct, array_like=True):
-    """A top-up in micro-units. The same `reference` counts once."""
+    """A top-up in micro-units, an operator's adjustment, which may be negative, or a bundle that is bought for so much.
+    The same `reference` counts once."""
 
     account: str
     amount: int
     reference: str
+    kind: str = "top-up"
+    reason: str = ""
+    bundle: Bundle | None = None
 
 
 class Tick(msgspec.Struct, array_like=True):

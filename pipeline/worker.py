@@ -8,7 +8,9 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,10 +25,10 @@ from pipeline.billing import parse_amount
 from pipeline.carriers.http import HttpCarrier
 from pipeline.carriers.routing import Router
 from pipeline.config import ConfigError, Settings
-from pipeline.lists import price_list
 from pipeline.numbers import classify
 from pipeline.ops import metrics, observe
 from pipeline.optouts import OptOutDirectory
+from pipeline.prices import PriceDirectory
 from pipeline.prohibited import WatchedLists
 from pipeline.records import Tick, encode
 from pipeline.stages import dispatch, moderate, price, resolve, route, track, validate
@@ -82,7 +84,11 @@ async def _price(settings: Settings) -> _Parts:
     minimum = parse_amount(settings.billing.minimum)
     if isinstance(minimum, Error):
         raise ConfigError(f"billing.minimum: {minimum.message}")
-    return _Parts(price.sources(settings, price_list(settings), minimum), table=True, keeps_forever=True)
+    accounts, prices = AccountDirectory(settings), PriceDirectory(settings)
+    await asyncio.gather(accounts.start(), prices.start())
+    await prices.keep_configured(time.time_ns() // 1_000_000, f"worker on {socket.gethostname()}")
+    found = price.sources(settings, prices.book, minimum, accounts)
+    return _Parts(found, table=True, keeps_forever=True, close=[accounts.stop, prices.stop])
 
 
 async def _dispatch(settings: Settings) -> _Parts:

@@ -40,6 +40,10 @@ INVALID_TEXT = 3014
 
 NO_PRICE = 3020
 INSUFFICIENT_CREDIT = 3021
+COUNTRY_NOT_ALLOWED = 3022
+TOO_EXPENSIVE = 3023
+RATE_LIMIT = 3024
+DAILY_LIMIT = 3025
 
 NO_ROUTE = 3030
 CARRIER_UNAVAILABLE = 3031
@@ -83,6 +87,10 @@ CATALOGUE: dict[int, str] = {
     INVALID_TEXT: "The text holds a character that no SMS can carry.",
     NO_PRICE: "The price list has no price for this destination.",
     INSUFFICIENT_CREDIT: "The account cannot pay for this message.",
+    COUNTRY_NOT_ALLOWED: "The account may not send to this country.",
+    TOO_EXPENSIVE: "The message costs more than the account allows for one.",
+    RATE_LIMIT: "The account's messages a second are used up.",
+    DAILY_LIMIT: "The account's messages or spending of the day are used up.",
     NO_ROUTE: "No route leads to this destination.",
     CARRIER_UNAVAILABLE: "No carrier could be reached before the message's validity ended.",
     CARRIER_REJECTED: "The carrier refused the message.",

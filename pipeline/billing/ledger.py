@@ -1,15 +1,27 @@
-"""An account's arithmetic in micro-units: reserve before sending, then capture or release. Knows no storage."""
+"""An account's arithmetic in micro-units: what each movement does to it. Knows no storage."""
 
 import msgspec
 
-from pipeline.billing.money import format_amount
-from schemas.errors import INSUFFICIENT_CREDIT, Error
+from schemas.ledger import Kind
+
+#: What each movement does to balance and reserved.
+_EFFECT = {
+    Kind.TOP_UP: (1, 0),
+    Kind.RESERVE: (0, 1),
+    Kind.CAPTURE: (-1, -1),
+    Kind.RELEASE: (0, -1),
+    Kind.REFUND: (1, 0),
+    Kind.PENALTY: (-1, 0),
+    Kind.ADJUSTMENT: (1, 0),
+    Kind.CORRECTION: (-1, 0),
+    Kind.BUNDLE: (-1, 0),
+}
 
 
 class Account(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What an account owns, and what of it is promised to messages on their way. Each step gives a new account.
+    """What an account owns, and what of it is promised to messages on their way, in micro-units.
 
-    Amounts are never negative and never more than what is reserved; anything else is a bug (ValueError).
+    The balance may be below zero as far as the account has credit.
     """
 
     balance: int = 0
@@ -17,27 +29,16 @@ class Account(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def available(self) -> int:
-        """What new messages may cost."""
+        """What is not promised to anything yet."""
         return self.balance - self.reserved
 
-    def credit(self, amount: int) -> "Account":
-        """Money comes in."""
-        return Account(self.balance + _checked(amount), self.reserved)
-
-    def reserve(self, amount: int) -> "Account | Error":
-        """Promise `amount` to a message; error 3021 if less is available."""
-        if _checked(amount) > self.available:
-            message = f"{format_amount(amount)} needed, {format_amount(self.available)} available: add credit"
-            return Error(INSUFFICIENT_CREDIT, message, permanent=False)
-        return Account(self.balance, self.reserved + amount)
-
-    def capture(self, amount: int) -> "Account":
-        """Spend what was reserved."""
-        return Account(self.balance - _checked(amount, self.reserved), self.reserved - amount)
-
-    def release(self, amount: int) -> "Account":
-        """Give back what was reserved."""
-        return Account(self.balance, self.reserved - _checked(amount, self.reserved))
+    def after(self, kind: Kind, amount: int) -> "Account":
+        """The account after a movement. Amounts are never negative, and no more is captured or released than was
+        reserved; anything else is a bug (ValueError)."""
+        balance, reserved = _EFFECT[kind]
+        if amount < 0 or (reserved < 0 and amount > self.reserved):
+            raise ValueError(f"{kind} of {amount}: negative, or more than the {self.reserved} reserved")
+        return Account(self.balance + balance * amount, self.reserved + reserved * amount)
 
 
 def affordable(available: int, unit_costs: list[int], parts_minimum: list[int]) -> int:
@@ -64,9 +65,3 @@ def _affordable_alike(available: int, cost: int, needed: int, count: int) -> int
     if available < needed:
         return 0
     return min(count, (available - needed) // cost + 1) if cost else count
-
-
-def _checked(amount: int, most: int | None = None) -> int:
-    if amount < 0 or (most is not None and amount > most):
-        raise ValueError(f"amount {amount} is negative or more than the {most} reserved")
-    return amount

@@ -6,15 +6,17 @@ of its own, so that it is counted once, in order with what the account spends.
 
 import time
 import uuid
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 import typer
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from pydantic.alias_generators import to_camel
 
 from pipeline import accounts, ids
 from pipeline.accounts import AccountRecord, Blocklisting, Register, blocklist_key
-from pipeline.billing import format_amount, parse_amount
+from pipeline.billing import Bundle, Limits, format_amount, parse_amount
 from pipeline.commands.common import ConfigOption, JsonOption, fail, producing, running, show_json
 from pipeline.commands.reading import ask, catch_up, poll, read_all, reading
 from pipeline.config import Settings
@@ -42,6 +44,7 @@ class Balance(msgspec.Struct, frozen=True):
     currency: str
     sequence: int = 0
     credits: list[str] = []
+    bundles: list[dict[str, Any]] = []
 
 
 _decode_balance = msgspec.json.Decoder(Balance).decode
@@ -70,7 +73,7 @@ def create(
         await _put(settings, AccountRecord(name, rfc3339(time.time_ns() // 1_000_000), []))
         print(f"account {name} created", flush=True)
         if micros:
-            await _top_up(settings, name, micros, uuid.uuid4().hex, timeout)
+            await _count(settings, Credit(name, micros, uuid.uuid4().hex), timeout)
 
     ask(work())
 
@@ -92,6 +95,11 @@ def show(name: Name, json: JsonOption = False, config_file: ConfigOption = None)
     print(f"account    {found['account']}{blocked}")
     for field in ("balance", "reserved", "available"):
         print(f"{field:<9}  {found[field]} {found['currency']}")
+    for one in found.get("bundles", []):
+        where = ", ".join(one["countries"]) or "everywhere"
+        print(f"bundle     {one['name']}: {one['left']} parts left, {where}, until {one['expiresAt']}")
+    for field, value in found.get("limits", {}).items():
+        print(f"limit      {field}: {value}")
 
 
 @account.command(context_settings={"ignore_unknown_options": True})  # so that -5 is an amount, and refused as one
@@ -112,7 +120,7 @@ def credit(
 
     async def work() -> None:
         await existing(settings, name)
-        await _top_up(settings, name, micros, reference or uuid.uuid4().hex, timeout)
+        await _count(settings, Credit(name, micros, reference or uuid.uuid4().hex), timeout)
 
     ask(work())
 
@@ -129,6 +137,86 @@ def token(name: Name, config_file: ConfigOption = None) -> None:
         return made
 
     print(ask(work()))
+
+
+@account.command()
+def bundle(
+    name: Name,
+    parts: Annotated[int, typer.Option(help="Message parts it holds.", min=1)],
+    expires: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day (UTC) on which it pays no more.")],
+    bundle: Annotated[str, typer.Option("--name", help="Its name; more under the same name adds up.")] = "bundle",
+    country: Annotated[list[str], typer.Option(help="ISO code; may be repeated. None: every country.")] = [],  # noqa: B006
+    price: Annotated[str, typer.Option(help="Taken from the account.")] = "0.00",
+    reference: Reference = None,
+    timeout: Timeout = 30.0,
+    config_file: ConfigOption = None,
+) -> None:
+    """Add prepaid parts, which pay before the wallet does. Ends when they are counted."""
+    micros = _amount(price)
+    settings = running(config_file)
+    at = int(expires.replace(tzinfo=UTC).timestamp() * 1000)
+    made = Bundle(bundle, tuple(sorted(map(str.upper, country))), parts, at)
+
+    async def work() -> None:
+        await existing(settings, name)
+        named = reference or uuid.uuid4().hex
+        await _count(settings, Credit(name, micros, named, "bundle", f"{parts} parts", made), timeout)
+
+    ask(work())
+
+
+@account.command()
+def limit(
+    name: Name,
+    credit: Annotated[str | None, typer.Option(help="How far the money may fall below zero, such as 50.00.")] = None,
+    spend_a_day: Annotated[str | None, typer.Option(help="Most to be reserved on a day (UTC).")] = None,
+    messages_a_day: Annotated[int | None, typer.Option(help="Most messages a day (UTC).", min=0)] = None,
+    messages_a_second: Annotated[int | None, typer.Option(help="Most messages a second.", min=0)] = None,
+    country: Annotated[list[str], typer.Option(help="ISO code of one that may be sent to; may be repeated.")] = [],  # noqa: B006
+    price: Annotated[str | None, typer.Option(help="Most that one message may cost.")] = None,
+    low_balance: Annotated[list[str], typer.Option(help="Tell when less than this is available; repeatable.")] = [],  # noqa: B006
+    clear: Annotated[bool, typer.Option("--clear", help="Begin from no limits at all.")] = False,
+    json: JsonOption = False,
+    config_file: ConfigOption = None,
+) -> None:
+    """Set an account's limits; those not named stay. Without options: show them. In force within moments."""
+    given: dict[str, Any] = {
+        "credit": credit and _amount(credit),
+        "spend_a_day": spend_a_day and _amount(spend_a_day),
+        "messages_a_day": messages_a_day,
+        "messages_a_second": messages_a_second,
+        "countries": tuple(sorted(map(str.upper, country))) or None,
+        "price": price and _amount(price),
+        "low_balance": tuple(sorted(map(_amount, low_balance))) or None,
+    }
+    wanted = {field: value for field, value in given.items() if value is not None}
+    settings = running(config_file)
+
+    async def work() -> Limits:
+        record = await existing(settings, name, as_written=True)
+        limits = msgspec.structs.replace(Limits() if clear else record.limits, **wanted)
+        if limits != record.limits:
+            await _put(settings, msgspec.structs.replace(record, limits=limits))
+        return limits
+
+    found = _told(ask(work()))
+    if json:
+        show_json({"account": name, **found})
+    else:
+        print(f"account {name}: " + (", ".join(f"{k} {v}" for k, v in found.items()) or "no limits"))
+
+
+def _told(limits: Limits) -> dict[str, Any]:
+    """What is set, amounts as decimals."""
+    amounts = ("credit", "spend_a_day", "price")
+    found: dict[str, Any] = {}
+    for field in limits.__struct_fields__:
+        value = getattr(limits, field)
+        if value is None or value == () or (field == "credit" and not value):
+            continue
+        told = format_amount(value) if field in amounts else value
+        found[to_camel(field)] = [format_amount(mark) for mark in value] if field == "low_balance" else told
+    return found
 
 
 @account.command("list")
@@ -207,10 +295,11 @@ def _amount(text: str) -> int:
 
 
 def _view(record: AccountRecord, money: Balance | None, currency: str) -> dict[str, Any]:
-    """What the contract shows of an account; zeros where it never had money."""
+    """What the contract shows of an account, and its limits and bundles where it has any; zeros where it never had
+    money."""
     nothing = format_amount(0)
     money = money or Balance(record.name, nothing, nothing, nothing, currency)
-    return {
+    view: dict[str, Any] = {
         "account": record.name,
         "balance": money.balance,
         "reserved": money.reserved,
@@ -219,6 +308,8 @@ def _view(record: AccountRecord, money: Balance | None, currency: str) -> dict[s
         "blocklisted": record.blocklisted,
         "blocklistedReason": record.blocklisted_reason,
     }
+    more = {"bundles": money.bundles, "limits": _told(record.limits)}
+    return view | {name: value for name, value in more.items() if value}
 
 
 async def _register(settings: Settings) -> Register:
@@ -268,27 +359,28 @@ async def _balances(settings: Settings) -> dict[str, Balance]:
     return money.by_account
 
 
-async def _top_up(settings: Settings, name: str, micros: int, reference: str, timeout: float) -> None:
-    """Make the top-up durable, then wait until the price stage has counted it."""
+async def _count(settings: Settings, credit: Credit, timeout: float) -> None:
+    """Make a top-up (or a bundle, an adjustment) durable, then wait until the price stage has counted it."""
     names = TopicNames(settings.kafka.topic_prefix)
     money = _Money()
+    name, reference, amount = credit.account, credit.reference, format_amount(credit.amount)
     async with reading(settings, names.balances) as consumer:
         await catch_up(consumer, money.take)
         if before := money.counted(name, reference):
-            print(f"top-up {reference} was counted before; balance {before.balance} {before.currency}")
+            print(f"{credit.kind} {reference} was counted before; balance {before.balance} {before.currency}")
             return
         async with producing(settings) as producer:
             place = ids.partition_of(name.encode(), settings.kafka.partitions)
-            value = encode([Credit(name, micros, reference)])
-            await producer.send_and_wait(names.credits, value, partition=place)
+            await producer.send_and_wait(names.credits, encode([credit]), partition=place)
         counted = await _counted(consumer, money, name, reference, timeout)
     if counted is None:
         fail(
-            f"the top-up of {format_amount(micros)} (reference {reference}) is durable but not counted after "
-            f"{timeout:g} s: the price stage is not running, or behind; do not repeat it, `account show {name}` will "
-            "show it once it is counted"
+            f"the {credit.kind} of {amount} (reference {reference}) is durable but not counted after {timeout:g} s: "
+            f"the price stage is not running, or behind; do not repeat it, `account show {name}` will show it once it "
+            "is counted"
         )
-    print(f"credited {format_amount(micros)} {counted.currency}; balance {counted.balance} {counted.currency}")
+    word = "credited" if credit.kind == "top-up" else f"{credit.kind} of"
+    print(f"{word} {amount} {counted.currency}; balance {counted.balance} {counted.currency}")
 
 
 async def _counted(

@@ -5,6 +5,7 @@ their progress beside them (one byte a recipient and column).
 """
 
 from bisect import bisect_left
+from collections.abc import Collection
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -59,7 +60,8 @@ class Progress(msgspec.Struct, array_like=True):
     """How far a batch's messages are: state and parts delivered by recipient; micro-units in totals; when due.
 
     `due`: Unix seconds after which messages without a final state have none coming. `untold` and `again`: what is
-    decided and not yet known to be told or sent; `settled`: micro-units of which price has been told. `priority`: the
+    decided and not yet known to be told or sent; `parts`: of each bundle captured, released and refunded; `settled`:
+    how much of all this price has been told. `priority`: the
     batch's lane. Of messages in doubt: how often each was `resent`, whose resends are `unanswered`, and up to which
     offset operators' resolutions are in here.
     """
@@ -76,6 +78,8 @@ class Progress(msgspec.Struct, array_like=True):
     resent: dict[int, int] = {}
     unanswered: set[int] = set()
     resolved: int = -1
+    refunded: int = 0
+    parts: dict[str, list[int]] = {}
 
     def note(self, change: "Change") -> None:
         """Remember to tell a move."""
@@ -87,7 +91,12 @@ class Progress(msgspec.Struct, array_like=True):
 
     def told(self) -> "Progress":
         """The same, once everything in it is told."""
-        return msgspec.structs.replace(self, untold=[], again=[], settled=self.captured + self.released)
+        return msgspec.structs.replace(self, untold=[], again=[], settled=self.to_settle)
+
+    @property
+    def to_settle(self) -> int:
+        """Grows with everything that price must be told of."""
+        return self.captured + self.released + self.refunded + sum(map(sum, self.parts.values()))
 
 
 class Sent(msgspec.Struct, array_like=True):
@@ -129,11 +138,11 @@ def position_of(batch: Batch, index: int) -> int | None:
     return guess if guess < len(batch.index) and batch.index[guess] == index else None
 
 
-def move(batch: Batch, progress: Progress, change: Change) -> bool:
+def move(batch: Batch, progress: Progress, change: Change, refunds: Collection[int] = ()) -> bool:
     """Move one message, if that is forward, settle its money, and note the move. False where there is none.
 
     A message in doubt keeps its reservation: it is paid once it is known to be taken, and given back where its end
-    comes without that.
+    comes without that. `refunds`: ends, told by a receipt, at which what was paid is given back.
     """
     old, new = progress.state[change.position], change.state
     if not change.by_receipt:
@@ -144,13 +153,29 @@ def move(batch: Batch, progress: Progress, change: Change) -> bool:
     progress.note(change)
     if new == Detailed.DELIVERED:
         progress.delivered[change.position] = batch.content_of(change.position).count
-    if old < Detailed.SUBMITTED and new >= Detailed.SUBMITTED and not batch.dry_run:
-        amount = batch.price_of(change.position) * batch.content_of(change.position).count
-        if _was_taken(new, change.by_receipt):
-            progress.captured += amount
-        else:
-            progress.released += amount
+    if new >= Detailed.SUBMITTED and not batch.dry_run:
+        taken = _was_taken(new, change.by_receipt)
+        if old < Detailed.SUBMITTED:
+            _settle(batch, progress, change.position, _CAPTURED if taken else _RELEASED)
+        if taken and new in refunds and change.by_receipt:
+            _settle(batch, progress, change.position, _REFUNDED)
     return True
+
+
+_CAPTURED, _RELEASED, _REFUNDED = range(3)
+
+
+def _settle(batch: Batch, progress: Progress, position: int, how: int) -> None:
+    """Add a message to one of the totals: its money, or its parts where a bundle pays."""
+    count = batch.content_of(position).count
+    if batch.funding and (bundle := batch.funding[position]):
+        progress.parts.setdefault(batch.bundles[bundle - 1], [0, 0, 0])[how] += count
+    elif how == _CAPTURED:
+        progress.captured += batch.price_of(position) * count
+    elif how == _RELEASED:
+        progress.released += batch.price_of(position) * count
+    else:
+        progress.refunded += batch.price_of(position) * count
 
 
 def _was_taken(state: int, by_receipt: bool) -> bool:

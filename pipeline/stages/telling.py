@@ -65,8 +65,9 @@ class Telling:
                 )  # fmt: skip
                 self.record(step, batch, record, teller.text(position) if told.state == Detailed.ACCEPTED else None)
         self._send_again(batch, progress, step)
-        if progress.captured + progress.released != progress.settled:
-            settlement = Settlement(batch.id, batch.account, progress.captured, progress.released)
+        if progress.to_settle != progress.settled:
+            totals = progress.captured, progress.released, progress.refunded
+            settlement = Settlement(batch.id, batch.account, *totals, progress.parts)
             account = ids.partition_of(batch.account.encode(), self._partitions)
             step.outbox.pack(self._names.settlements, account, settlement)
         step.view.put(b"p" + batch.id, progress.told())

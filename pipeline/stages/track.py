@@ -87,6 +87,7 @@ class Tracker:
         self._names = names
         self._partitions = settings.kafka.partitions
         self._grace = settings.limits.receipt_grace_seconds
+        self._refunds = frozenset(Detailed[name] for name in settings.billing.refund)
         self._batches: OrderedDict[bytes, Batch] = OrderedDict()
 
     def outcomes(self, record: Record, step: Step) -> None:
@@ -266,7 +267,7 @@ class Tracker:
         moved: Counter[int] = Counter()
         late = 0
         for change in changes:
-            if not fate.move(batch, progress, change):
+            if not fate.move(batch, progress, change, self._refunds):
                 late += 1
                 continue
             moved[change.state] += 1

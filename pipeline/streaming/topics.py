@@ -61,6 +61,9 @@ class TopicNames:
         self.credits = f"{prefix}credits"
         self.ticks = f"{prefix}ticks"
         self.resolutions = f"{prefix}resolutions"
+        self.ledger = f"{prefix}ledger"
+        self.events = f"{prefix}events"
+        self.prices = f"{prefix}prices"
         self.opt_outs = f"{prefix}opt-outs"
         self.lists = f"{prefix}lists"
         self.findings = f"{prefix}findings"
@@ -142,6 +145,12 @@ def catalogue(settings: Settings) -> list[Topic]:
         Topic(names.balances, "each account's money as of its last change", 1, latest),
     ]
     forever = latest | {"segment.bytes": str(64 * 1024 * 1024)}
+    kept = {"retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
+    found += [
+        Topic(names.ledger, "every movement of money, by account, kept for ever", n, kept, public=True),
+        Topic(names.events, "accounts near or at a limit, or low in credit", n, long, public=True),
+        Topic(names.prices, "versions of the price list", 1, latest),
+    ]
     found += [
         Topic(names.changelog(stage), f"changelog of the {stage} stage's table", n, state)
         for stage in ("encode", "dispatch", "track")

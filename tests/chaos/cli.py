@@ -14,7 +14,7 @@ from .run import Report, Wanted, run
 #: Findings printed of a seed; the file in its directory has them all.
 _SHOWN = 10
 _COLUMNS = (
-    "seed", "messages", "sent", "kills", "others", "lost", "conflicts", "sent twice", "charged", "in doubt",
+    "seed", "messages", "sent", "kills", "others", "lost", "conflicts", "sent twice", "charged", "ledger", "in doubt",
     "by deaths", "unknown", "misreported", "dead letters", "store", "stuck", "recovery p50", "max", "seconds",
 )  # fmt: skip
 
@@ -74,6 +74,7 @@ def _row(report: Report) -> dict[str, Any]:
         "conflicts": count(Wrong.CONFLICT),
         "sent twice": count(Wrong.SENT_TWICE),
         "charged": count(Wrong.CHARGED),
+        "ledger": count(Wrong.LEDGER),
         "in doubt": report.verdict.in_doubt,
         "by deaths": f"{report.verdict.unexplained}/{report.doubt_bound}",
         "unknown": count(Wrong.UNKNOWN),

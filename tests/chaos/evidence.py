@@ -19,12 +19,14 @@ from pipeline.store.database import open_database
 from pipeline.store.queries import ReadModel
 from pipeline.streaming import client
 from pipeline.streaming.topics import LANES, STAGES, TopicNames
+from schemas.ledger import LedgerEntry
 
 from .load import CREDIT, UNKNOWN_ACCOUNT, Plan
 from .oracle import Asked, Balance, Evidence, Told
 from .world import World
 
 _decode = msgspec.json.Decoder(Told).decode
+_decode_entry = msgspec.json.Decoder(LedgerEntry).decode
 _PAGE = 5_000
 
 
@@ -85,6 +87,7 @@ async def gather(
     for record in await read(settings, names.balances):
         money = orjson.loads(record.value)
         evidence.balances[money["account"]] = Balance(Decimal(money["balance"]), Decimal(money["reserved"]))
+    evidence.ledger = [_decode_entry(record.value) for record in await read(settings, names.ledger)]
     for record in await read(settings, names.dead_letters):
         headers = {name: value.decode() for name, value in record.headers}
         evidence.dead_letters.add((headers["topic"], int(headers["partition"]), int(headers["offset"])))

@@ -13,7 +13,10 @@ from enum import StrEnum
 import msgspec
 
 from pipeline import ids
+from pipeline.billing import Account, format_amount
+from pipeline.billing.audit import Audit
 from pipeline.carriers.simulator.journal import Entry
+from schemas.ledger import LedgerEntry
 
 #: Recipients a batch (pipeline/stages/validate.py): a request's ids are cut by it.
 SLICE = 500
@@ -36,6 +39,7 @@ class Wrong(StrEnum):
     CONFLICT = "conflict"  # two ends, something told after the end, a sequence that hides the end
     SENT_TWICE = "sent twice"
     CHARGED = "charged wrongly"
+    LEDGER = "ledger"  # an entry that does not follow, or a balance that the entries do not explain
     IN_DOUBT = "in doubt"  # more than the kills can explain
     UNKNOWN = "unknown id"
     MISREPORTED = "misreported"  # told as sent and is not, or told as not sent and is; an end the carrier did not say
@@ -89,7 +93,8 @@ class Evidence:
     `told`: by message, in the order of the topic. `taken`: what each carrier journalled. `ends`: the receipt's word
     for a message ("" where there is none, or none from which we could know the message). `withheld`: messages whose
     answer the carrier kept to itself or gave too late. `doubt_bound`: messages that may be in doubt beside these, by
-    the deaths that were seen. `stored`: state and sequence in the read model.
+    the deaths that were seen. `ledger`: its entries, in the order of the topic. `stored`: state and sequence in the
+    read model.
     """
 
     asked: list[Asked] = field(default_factory=list)
@@ -101,6 +106,7 @@ class Evidence:
     doubt_bound: int = 0
     credit: dict[str, Decimal] = field(default_factory=dict)
     balances: dict[str, Balance] = field(default_factory=dict)
+    ledger: list[LedgerEntry] = field(default_factory=list)
     stored: dict[str, tuple[str, int]] = field(default_factory=dict)
     dead_letters: set[Place] = field(default_factory=set)
 
@@ -123,7 +129,18 @@ class Verdict:
 
 def judge(evidence: Evidence) -> Verdict:
     """Look at everything. No finding means: nothing lost, nothing twice, nothing said that is not so."""
-    checks = (_lost, _conflicts, _sent_twice, _charged, _in_doubt, _unknown, _misreported, _stored, _dead_letters)
+    checks = (
+        _lost,
+        _conflicts,
+        _sent_twice,
+        _charged,
+        _ledger,
+        _in_doubt,
+        _unknown,
+        _misreported,
+        _stored,
+        _dead_letters,
+    )
     findings = [finding for check in checks for finding in check(evidence)]
     expected = {key: asked.recipients for asked in evidence.asked if (key := asked.key)}
     sent = sum(map(len, evidence.taken.values()))
@@ -198,6 +215,22 @@ def _charged(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(Wrong.CHARGED, account, f"charged {credit - found.balance}, due is {due[account]}")
         if found.reserved:
             yield Finding(Wrong.CHARGED, account, f"{found.reserved} is still reserved")
+
+
+def _ledger(evidence: Evidence) -> Iterator[Finding]:
+    """Every balance follows from the entries, and all sides together are worth nothing."""
+    audit = Audit()
+    for entry in evidence.ledger:
+        audit.take(entry)
+    for fault in audit.faults:
+        yield Finding(Wrong.LEDGER, "entries", fault)
+    if audit.total:
+        yield Finding(Wrong.LEDGER, "all sides", f"are worth {audit.total} micro-units together")
+    for account, found in evidence.balances.items():
+        computed = audit.accounts.get(account, Account())
+        told = Balance(Decimal(format_amount(computed.balance)), Decimal(format_amount(computed.reserved)))
+        if told != found:
+            yield Finding(Wrong.LEDGER, account, f"its balance is {found}, the entries say {told}")
 
 
 def _doubted(evidence: Evidence) -> set[str]:

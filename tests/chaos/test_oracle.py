@@ -4,10 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from pipeline import ids
+from pipeline.billing import Account, format_amount
 from pipeline.carriers.simulator.journal import Entry
+from schemas.ledger import SIDES, Kind, LedgerEntry
 
 from . import faults, load
 from .oracle import SLICE, Asked, Balance, Evidence, Told, Wrong, judge
@@ -39,6 +42,27 @@ def story(index: int, request: str = "r1") -> list[Told]:
     ]
 
 
+def movements(*steps: tuple[Kind, str]) -> list[LedgerEntry]:
+    """The ledger of acme."""
+    account, made = Account(), []
+    for sequence, (kind, amount) in enumerate(steps, 1):
+        account = account.after(kind, int(Decimal(amount) * 10**6))
+        source, target = (side.format("acme") for side in SIDES[kind])
+        money = {"balance": format_amount(account.balance), "reserved": format_amount(account.reserved)}
+        made.append(
+            LedgerEntry(
+                account="acme", sequence=sequence, kind=kind, amount=amount, currency="EUR", source=source,
+                target=target, at="2027-01-15T08:00:00.000Z", **money,
+            )
+        )  # fmt: skip
+    return made
+
+
+def spent(cost: Decimal) -> list[LedgerEntry]:
+    """The ledger of an account that had 100 and paid so much."""
+    return movements((Kind.TOP_UP, "100"), (Kind.RESERVE, str(cost)), (Kind.CAPTURE, str(cost)))
+
+
 @pytest.fixture
 def evidence() -> Evidence:
     """A request for 502 that was told twice, all delivered but the last, which was rejected; and a poison record."""
@@ -53,6 +77,7 @@ def evidence() -> Evidence:
         ends={name(index): "DELIVRD" for index in range(SIZE - 1)},
         credit={"acme": Decimal(100)},
         balances={"acme": Balance(Decimal(100) - Decimal("0.05") * (SIZE - 1), Decimal(0))},
+        ledger=spent(Decimal("0.05") * (SIZE - 1)),
         stored={name(index): ("DELIVERED", 6) for index in range(SIZE - 1)} | {name(SIZE - 1): ("REJECTED", 1)},
         dead_letters={POISON},
     )
@@ -192,6 +217,18 @@ def store_nothing(evidence: Evidence) -> None:
     del evidence.stored[name(4)]
 
 
+def change_an_entry(evidence: Evidence) -> None:
+    evidence.ledger.append(msgspec.structs.replace(evidence.ledger[1], reason="another"))
+
+
+def lose_an_entry(evidence: Evidence) -> None:
+    del evidence.ledger[1]
+
+
+def make_money(evidence: Evidence) -> None:
+    evidence.ledger[0] = msgspec.structs.replace(evidence.ledger[0], source="nowhere")
+
+
 def throw_a_good_record_away(evidence: Evidence) -> None:
     evidence.dead_letters.add(("sms.encoded", 0, 0))
 
@@ -216,9 +253,12 @@ def replace_id(told: Told, other: str) -> Told:
         (give_a_recipient_two_messages, {Wrong.CONFLICT}),
         (send_twice_under_another_key, {Wrong.SENT_TWICE}),
         (send_to_both_carriers, {Wrong.SENT_TWICE}),
-        (charge_twice, {Wrong.CHARGED}),
-        (charge_nothing_for_one, {Wrong.CHARGED}),
-        (keep_money_reserved, {Wrong.CHARGED}),
+        (charge_twice, {Wrong.CHARGED, Wrong.LEDGER}),
+        (charge_nothing_for_one, {Wrong.CHARGED, Wrong.LEDGER}),
+        (keep_money_reserved, {Wrong.CHARGED, Wrong.LEDGER}),
+        (change_an_entry, {Wrong.LEDGER}),
+        (lose_an_entry, {Wrong.LEDGER}),
+        (make_money, {Wrong.LEDGER}),
         (forget_the_balance, {Wrong.CHARGED}),
         (tell_of_an_id_from_nowhere, {Wrong.UNKNOWN, Wrong.MISREPORTED, Wrong.CHARGED}),
         (tell_of_an_unknown_request, {Wrong.UNKNOWN}),
@@ -258,6 +298,7 @@ def test_what_stayed_in_doubt_to_the_end_is_not_paid(evidence: Evidence, end: st
     evidence.doubt_bound = 1
     assert found(evidence) == {Wrong.CHARGED: ["acme"]}
     evidence.balances["acme"] = Balance(evidence.balances["acme"].balance + Decimal("0.05"), Decimal(0))
+    evidence.ledger = spent(Decimal("0.05") * (SIZE - 2))
     assert found(evidence) == {}
     evidence.told[name(4)].insert(2, tell(4, "SUBMITTED", 3))  # an operator's resend was answered: that is paid
     assert found(evidence) == {Wrong.CHARGED: ["acme"]}

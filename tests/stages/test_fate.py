@@ -175,3 +175,18 @@ def test_the_sequence_grows_with_every_move_a_message_can_make():
     for way in ways:
         places = [fate.sequence_of(state) for state in way]
         assert places == sorted(set(places))
+
+
+def test_what_a_carrier_took_and_then_rejected_is_given_back_where_that_is_the_policy():
+    rejected = fate.receipt_change(0, "REJECTD", None, NOON_MS)
+    for refunds, given_back in ((frozenset({Detailed.REJECTED}), PRICE), (frozenset(), 0)):
+        for answered in (True, False):
+            progress = fate.begin(priced())
+            if answered:
+                fate.move(priced(), progress, Change(0, Detailed.SUBMITTED, NOON_MS), refunds)
+            fate.move(priced(), progress, rejected, refunds)
+            fate.move(priced(), progress, rejected, refunds)
+            assert (progress.captured, progress.released, progress.refunded) == (PRICE, 0, given_back)
+    progress = fate.begin(priced())  # what never was taken is not paid for in the first place
+    fate.move(priced(), progress, Change(0, Detailed.REJECTED, NOON_MS), frozenset({Detailed.REJECTED}))
+    assert (progress.captured, progress.released, progress.refunded) == (0, PRICE, 0)

@@ -2,16 +2,18 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stepping import SETTINGS, Log, Sent, Table, batch, decides, record
+from stepping import NOON_MS, SETTINGS, Log, Sent, Table, batch, decides, record
 
 from pipeline.accounts import AccountRecord, Register
-from pipeline.billing import PriceList
+from pipeline.billing import Account, Bundle, Limits, PriceBook, PriceList
+from pipeline.billing.audit import Audit
 from pipeline.records import (
     Accepted,
     Batch,
@@ -23,9 +25,10 @@ from pipeline.records import (
     encode,
 )
 from pipeline.stages import price as stage
-from pipeline.stages.price import Decision, Ledger
+from pipeline.stages.book import Decision, Ledger
 from schemas import errors
 from schemas.errors import Error
+from schemas.ledger import LedgerEntry
 from schemas.states import Detailed
 
 EURO = 1_000_000
@@ -35,8 +38,11 @@ BULK, PRIORITY, CREDITS, SETTLEMENTS = "t.moderated", "t.moderated.priority", "t
 ACCOUNTS = ("acme", "zeta")
 
 
-def desk() -> dict:
-    return decides(stage.sources(SETTINGS, PRICES, MINIMUM))
+def desk(prices: PriceList = PRICES, **limits: Any) -> dict:
+    """A process of the stage, where acme has limits."""
+    register = Register()
+    register.take(b"acme", msgspec.json.encode(AccountRecord("acme", "now", [], limits=Limits(**limits))))
+    return decides(stage.sources(SETTINGS, PriceBook(prices), MINIMUM, register))
 
 
 def ledger(table: Table, account: str = "acme") -> Ledger:
@@ -44,8 +50,13 @@ def ledger(table: Table, account: str = "acme") -> Ledger:
 
 
 def said(sent: Sent) -> dict[str, list[bytes]]:
-    """What a window told other stages. Balances are told as of a moment, not again."""
-    return {topic: rows for topic, rows in sent.rows.items() if topic != "t.balances"}
+    """What a window told other stages. Balances are told as of a moment; the ledger is looked at by itself."""
+    return {topic: rows for topic, rows in sent.rows.items() if topic not in ("t.balances", "t.ledger")}
+
+
+def entries(sent: Sent) -> list[LedgerEntry]:
+    """The ledger entries of a window."""
+    return [msgspec.json.decode(value, type=LedgerEntry) for value in sent.rows.get("t.ledger", [])]
 
 
 @dataclass
@@ -57,9 +68,12 @@ class Oracle:
     accepted: dict[bytes, Batch] = field(default_factory=dict)
     rejected: dict[tuple[bytes, int], Rejected] = field(default_factory=dict)
     settled: dict[bytes, tuple[int, int]] = field(default_factory=dict)
+    audit: Audit = field(default_factory=Audit)
 
     def see(self, sent: Sent) -> None:
         """Take in what a window sent; what was said before must be said again alike."""
+        for entry in entries(sent):
+            self.audit.take(entry)
         lanes = ["t.outcomes", "t.outcomes.priority"]
         for outcome in [o for topic in lanes for o in sent.items(topic, decode_outcomes)]:
             if isinstance(outcome, Accepted):
@@ -93,6 +107,7 @@ class Worker:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.oracle = Oracle()
+        self.desk = desk()  # of one process; a crash makes another
         self.logs = {topic: Log(topic) for topic in (BULK, PRIORITY, CREDITS, SETTLEMENTS)}
         self.next = Counter[str]()
         self.committed = Counter[str]()
@@ -103,9 +118,9 @@ class Worker:
         if not rows:
             return
         cut = {"torn": {"first": first}, "unsent": {"sent": False}}.get(how, {})
-        self.oracle.see(self.table.window(desk()[topic], rows, **cut))
+        self.oracle.see(self.table.window(self.desk[topic], rows, **cut))
         if how in ("torn", "unsent", "killed"):
-            self.next = Counter(self.committed)
+            self.next, self.desk = Counter(self.committed), desk()
             return
         self.next[topic] += len(rows)
         if how == "well":
@@ -126,6 +141,8 @@ class Worker:
         for account in ACCOUNTS:
             money = ledger(self.table, account).money
             assert (money.balance, money.reserved) == self.oracle.money(account)
+            assert self.oracle.audit.accounts.get(account, Account()) == money
+        assert (self.oracle.audit.faults, self.oracle.audit.total) == ([], 0)
         told: dict[bytes, list[int]] = {identity: [] for identity in self.oracle.asked}
         for paid in self.oracle.accepted.values():
             told[paid.id] += paid.index
@@ -231,7 +248,7 @@ def test_a_replay_under_a_new_price_list_keeps_the_decision(table: Table):
     first = table.window(desk()[BULK], [row], sent=False)
     assert first.rows == {}
     dearer = PriceList.parse(["country,operator,prefix,price", "IT,,,0.5000", "IT,,39333900,0.7000", "DE,,,1.0000"])
-    sent = table.window(decides(stage.sources(SETTINGS, dearer, MINIMUM))[BULK], [row])
+    sent = table.window(desk(dearer)[BULK], [row])
     (accepted,) = sent.items("t.outcomes", decode_outcomes)
     cost = sum(accepted.batch.price_of(p) for p in range(5))
     assert cost == ledger(table).money.reserved == table.get(b"d" + batch(1).id, Decision).reserved
@@ -314,7 +331,7 @@ def test_destinations_without_price_are_refused_alone(table: Table):
 def test_prices_by_prefix_are_each_numbers_own(table: Table):
     mixed = batch(900, 2)
     mixed.numbers[1] = "+393999999999"
-    assert stage.put_prices(mixed, PRICES) == {}
+    assert stage.put_prices(mixed, PRICES.for_account("acme")) == {}
     assert [mixed.price_of(0), mixed.price_of(1)] == [70_000, 50_000]
 
 
@@ -397,3 +414,102 @@ def test_what_moderate_says_another_time_is_not_heard(table: Table):
         assert sum(len(outcome.batch) for outcome in heard.items("t.outcomes", decode_outcomes)) == 4
         assert said(table.window(desk()[BULK], [second])) == {}
         assert said(table.window(desk()[BULK], [first])) == said(heard)
+
+
+def told(sent: Sent) -> list[tuple[str, str]]:
+    """Kind and limit (or mark) of the events of a window."""
+    events = [orjson.loads(value) for value in sent.rows.get("t.events", [])]
+    return [(event["kind"], str(event.get("limit") or event.get("code") or event.get("mark"))) for event in events]
+
+
+def test_limits_shut_out_some_and_stop_the_rest(table: Table):
+    credited(table, 100 * EURO)
+    limited = desk(countries=("IT",), messages_a_day=5, low_balance=(100 * EURO,))
+    mixed = batch(1, 4, where=[0, 1, 0, 0])
+    mixed.destinations.append(batch(1, country="DE").destinations[0])
+    sent = table.window(limited[BULK], [record(BULK, encode([mixed]))])
+    rejected, accepted = sent.items("t.outcomes", decode_outcomes)
+    assert (rejected.batch.index, accepted.batch.index) == ([1], [0, 2, 3])
+    assert [error.code for error in rejected.errors] == [errors.COUNTRY_NOT_ALLOWED]
+    assert told(sent) == [("balance-low", "100.00")]
+    rows = [record(BULK, encode([batch(n, 2)]), n) for n in (2, 3)]
+    sent = table.window(limited[BULK], rows)
+    assert [(type(o), o.batch.index) for o in sent.items("t.outcomes", decode_outcomes)] == [
+        (Accepted, [0, 1]),
+        (Rejected, [0, 1]),
+    ]
+    assert told(sent) == [("limit-near", "messagesADay"), ("limit-reached", "3025")]
+    again = table.window(desk()[BULK], rows)  # a crash, and the limits were lifted meanwhile: what was decided stays
+    assert (said(again), ledger(table).money.reserved) == (said(sent), 5 * 50_000)
+
+
+def test_credit_below_zero_goes_as_far_as_its_limit(table: Table):
+    sent = table.window(desk(credit=200_000)[BULK], [record(BULK, encode([batch(1, 10)]))])
+    rejected, accepted = sent.items("t.outcomes", decode_outcomes)
+    assert (accepted.batch.index, len(rejected.batch)) == ([0, 1, 2], 7)
+    assert ledger(table).money.available == -150_000
+
+
+def test_a_penalty_is_taken_as_far_as_there_is_money(table: Table):
+    credited(table, 250_000)
+    everybody = dict.fromkeys(range(4), Error(errors.PROHIBITED, "message holds 'x'"))
+    sent = table.window(desk()[BULK], [record(BULK, encode([batch(1, 4, errors=everybody)]))])
+    assert [(entry.kind, entry.amount) for entry in entries(sent)][-1] == ("penalty", "0.25")
+    assert ledger(table).money == Account(0, 0)
+
+
+def test_an_adjustment_may_go_either_way_and_counts_once(table: Table):
+    for offset, amount in enumerate((EURO, -EURO // 4, -EURO // 4)):
+        row = encode([Credit("acme", amount, f"a{min(offset, 1)}", "adjustment", "goodwill")])
+        table.window(desk()[CREDITS], [record(CREDITS, row, offset)])
+    assert ledger(table).money.balance == EURO - EURO // 4
+
+
+def test_what_a_carrier_takes_back_is_refunded_once(table: Table):
+    credited(table, EURO)
+    table.window(desk()[BULK], [record(BULK, encode([batch(1, 4)]))])
+    for offset, (captured, refunded) in enumerate(((100_000, 0), (200_000, 50_000), (200_000, 50_000))):
+        row = encode([Settlement(batch(1).id, "acme", captured, 0, refunded)])
+        table.window(desk()[SETTLEMENTS], [record(SETTLEMENTS, row, offset)])
+    assert ledger(table).money == Account(EURO - 150_000, 0)
+
+
+DAY_MS = 24 * 3600 * 1000
+
+
+def bought(table: Table, *bundles: Bundle, price: int = 0) -> None:
+    rows = [encode([Credit("acme", price, f"bundle {b.name}", "bundle", bundle=b)]) for b in bundles]
+    table.window(desk()[CREDITS], [record(CREDITS, row, 100 + n) for n, row in enumerate(rows)])
+
+
+def test_bundles_pay_before_the_wallet_and_get_back_what_was_not_used(table: Table):
+    credited(table, 300_000)
+    bought(table, Bundle("italy", ("IT",), 5, NOON_MS + DAY_MS), Bundle("old", (), 99, NOON_MS - 1))
+    asked = batch(1, 6, parts=2)
+    sent = table.window(desk()[BULK], [record(BULK, encode([asked]))])
+    rejected, accepted = sent.items("t.outcomes", decode_outcomes)
+    # two messages of two parts from the bundle; the wallet pays for two at 0.10, since 0.20 must be there before each
+    assert (accepted.batch.index, accepted.batch.bundles, accepted.batch.funding) == (
+        [0, 1, 2, 3],
+        ["italy"],
+        b"\1\1\0\0",
+    )
+    assert [accepted.batch.price_of(p) for p in range(4)] == [0, 0, 50_000, 50_000]
+    assert (rejected.batch.index, rejected.errors[0].code) == ([4, 5], errors.INSUFFICIENT_CREDIT)
+    assert ledger(table).money == Account(300_000, 200_000)
+    again = table.window(desk()[BULK], [record(BULK, encode([asked]))])
+    assert said(again) == said(sent)
+    for offset in range(2):
+        row = encode([Settlement(asked.id, "acme", 100_000, 100_000, 0, {"italy": [2, 2, 0]})])
+        table.window(desk()[SETTLEMENTS], [record(SETTLEMENTS, row, offset)])
+    assert ledger(table).money == Account(200_000, 0)
+    (italy,) = ledger(table).bundles
+    assert (italy.left, italy.reserved) == (3, 0)
+
+
+def test_a_bundle_is_bought_for_money_that_is_there(table: Table):
+    credited(table, EURO)
+    bought(table, Bundle("a", (), 10, NOON_MS + DAY_MS), price=EURO // 2)
+    bought(table, Bundle("b", (), 10, NOON_MS + DAY_MS), price=EURO)
+    assert [bundle.name for bundle in ledger(table).bundles] == ["a"]
+    assert ledger(table).money.balance == EURO // 2

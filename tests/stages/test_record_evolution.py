@@ -53,8 +53,8 @@ def test_a_submission_without_errors_is_an_older_one():
 
 
 def test_settlements_grow_at_the_end():
-    assert records.decode_settlements(msgspec.msgpack.encode([[b"b" * 9, "acme", 5, 6, "news"]])) == [
-        Settlement(b"b" * 9, "acme", 5, 6)
+    assert records.decode_settlements(msgspec.msgpack.encode([[b"b" * 9, "acme", 5, 6, 7, {}, "news"]])) == [
+        Settlement(b"b" * 9, "acme", 5, 6, 7)
     ]
 
 

@@ -30,10 +30,10 @@ from pipeline.config import Billing, Settings
 from pipeline.ops.ports import free_port
 from pipeline.ops.system import command
 from pipeline.records import Batch, Resolution
+from pipeline.stages.book import Decision, Ledger
 from pipeline.stages.dispatch import Attempt
 from pipeline.stages.encode import Seen
 from pipeline.stages.fate import Progress, Sent
-from pipeline.stages.price import Decision, Ledger
 from pipeline.stages.resolve import Orphans
 from pipeline.stages.track import Parked
 from pipeline.streaming import client, topics
