@@ -291,6 +291,5 @@ def _check_references(settings: Settings) -> None:
         for name in route.carriers:
             if name not in settings.carriers:
                 raise ConfigError(f"routes.{position}: carrier {name!r} is not configured; add [carriers.{name}]")
-    for path in [*settings.moderation.files, *filter(None, [settings.billing.prices])]:
-        if not path.is_file():
-            raise ConfigError(f"file {path} named in the configuration does not exist")
+    if settings.billing.prices and not settings.billing.prices.is_file():
+        raise ConfigError(f"file {settings.billing.prices} named in the configuration does not exist")

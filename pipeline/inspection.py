@@ -24,7 +24,7 @@ from pipeline.text import (
     normalise,
     transliterate,
 )
-from schemas import errors
+from schemas import errors, surrogates
 from schemas.errors import Error
 
 _NAMES = {number: name for name, number in LANGUAGES.items()}
@@ -62,7 +62,7 @@ class Inspector:
         try:
             found = self.inspect(Inquiry.model_validate(orjson.loads(line)))
         except orjson.JSONDecodeError as error:
-            found = {"error": _told(Error(errors.MALFORMED_REQUEST, f"not JSON in UTF-8: {error}"))}
+            found = {"error": _told(_unreadable(line, error))}
         except ValidationError as error:
             found = {"error": _told(Error(errors.MALFORMED_REQUEST, _named(error)))}
         return orjson.dumps(found)
@@ -180,6 +180,15 @@ def _choice(choice: Choice) -> dict[str, Any]:
             for place, option in enumerate(choice.options)
         ],
     }
+
+
+def _unreadable(line: bytes, error: orjson.JSONDecodeError) -> Error:
+    mended = surrogates.loads(line)
+    if mended and mended[1]:
+        path, half = next(iter(mended[1].items()))
+        named = ".".join(map(str, path)).encode("utf-8", "replace").decode()
+        return Error(errors.INVALID_TEXT, f"{named}: {half} is half a character and cannot be sent: remove it")
+    return Error(errors.MALFORMED_REQUEST, f"not JSON in UTF-8: {error}")
 
 
 def _told(error: Error | None) -> dict[str, Any] | None:

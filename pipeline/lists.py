@@ -67,7 +67,7 @@ def rules(settings: Settings, entries: Iterable[Entry] = ()) -> Rules:
     wanted, faults = settings.moderation, list[str]()
     terms: list[Term] = []
     for path in wanted.terms:
-        found = parse_terms(path.read_text("utf-8").splitlines())
+        found = parse_terms(_lines(path))
         if isinstance(found, list):
             faults += [f"{path}: {fault}" for fault in found]
         else:
@@ -103,6 +103,19 @@ def rules(settings: Settings, entries: Iterable[Entry] = ()) -> Rules:
     return Rules(dict.fromkeys(terms), policy)
 
 
+def _lines(path: Path) -> list[str]:
+    """The lines of a list. One without a byte is taken for one that is being written: write at least a comment."""
+    try:
+        content = path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"moderation: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"moderation: {path} is not UTF-8 (byte {error.start})") from None
+    if not content:
+        raise ConfigError(f"moderation: {path} is empty; a list without entries holds a comment (#)")
+    return content.splitlines()
+
+
 def _domains(path: Path) -> list[str]:
-    lines = (line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines())
+    lines = (line.partition("#")[0].strip() for line in _lines(path))
     return [line for line in lines if line]

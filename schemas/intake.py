@@ -40,11 +40,19 @@ def _small(custom: dict[str, Any]) -> dict[str, Any]:
 Custom = Annotated[dict[str, Any], AfterValidator(_small)]
 
 
+def _as_they_print(fields: dict[str, str | int | float]) -> dict[str, str | int | float]:
+    """A number of more digits than a double holds would not be sent as it was written."""
+    for name, value in fields.items():
+        if isinstance(value, float) and not abs(value) < 2**53:
+            raise ValueError(f"{name}: a number of more than 15 digits; write it as a text")
+    return fields
+
+
 class Recipient(_Public):
     """A number with the values of the template's fields; numbers as values are written as they print."""
 
     number: str = Field(max_length=64)
-    fields: dict[str, str | int | float] = Field(default_factory=dict)
+    fields: Annotated[dict[str, str | int | float], AfterValidator(_as_they_print)] = Field(default_factory=dict)
 
 
 class Options(_Public):

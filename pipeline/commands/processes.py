@@ -26,9 +26,12 @@ def up(
     ephemeral: Annotated[bool, typer.Option(help="Remove broker data, tables and read model at the stop.")] = False,
 ) -> None:
     """Run everything on this machine: Kafka (embedded unless configured), all stages, gateway. Ctrl-C drains."""
+    from pipeline.lists import rules
     from pipeline.ops.system import System
 
-    system = System(config.load(config_file), config_file, workers=workers, ephemeral=ephemeral)
+    settings = config.load(config_file)
+    rules(settings)  # a fault is said now, to whoever starts the system, and not by a worker
+    system = System(settings, config_file, workers=workers, ephemeral=ephemeral)
     code = system.run(lambda line: print(line, flush=True))
     if system.supervisor.failure:
         fail(system.supervisor.failure, code)

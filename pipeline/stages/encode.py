@@ -93,6 +93,7 @@ def recognise(batch: Batch, record: Record, view: View, here: set[tuple[bytes, i
     return batch
 
 
+_NOTHING = Content("", "", 0, 0)
 Wires = Callable[[Sequence[str]], Sequence[Wire]]
 
 
@@ -117,9 +118,15 @@ def contents(batch: Batch, max_parts: int, wires: Wires) -> tuple[Batch | None, 
             Content(text, cost.encoding, cost.characters, cost.count, [], cost.locking, cost.single)
             for text, cost in zip(filled.texts, filled.measured, strict=True)
         ]
+    several: dict[int, Error] = {}
     if batch.fail_on_multiple:
-        several = {place: _several(content) for place, content in enumerate(found) if content.count > 1}
-        wrong |= {p: several[place] for p, place in enumerate(which) if place in several and p not in wrong}
+        long = {place: _several(content) for place, content in enumerate(found) if content.count > 1}
+        several = {p: long[place] for p, place in enumerate(which) if place in long and p not in wrong}
+        wrong |= several
+    unmade = [p for p in wrong if p not in several]
+    if unmade:  # nothing is told of a text that there is not
+        which = [len(found) if p in wrong and p not in several else place for p, place in enumerate(which)]
+        found.append(_NOTHING)
     batch.contents, batch.content, batch.errors, batch.fields = found, which if len(found) > 1 else None, {}, None
     return split("encode", batch, wrong)
 

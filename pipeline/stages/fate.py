@@ -256,7 +256,7 @@ class Teller:
             final=state >= TERMINAL or (batch.dry_run and state == Detailed.ACCEPTED),
             sequence=sequence,
             error=StatusError(error.code, error.message, error.permanent) if error else None,
-            encoding=content.encoding if content else None,
+            encoding=(content.encoding or None) if content else None,
             characters_count=content.characters if content else 0,
             message_count=count,
             parts_delivered=delivered,
@@ -282,7 +282,8 @@ class Teller:
 
     def text(self, position: int) -> str:
         """The message's text as it is sent (or as asked, where it never got that far)."""
-        return self._batch.content_of(position).text if self._batch.contents else self._batch.message
+        made = self._batch.content_of(position).text if self._batch.contents else ""
+        return made or self._batch.message
 
 
 @lru_cache(maxsize=4096)

@@ -21,7 +21,7 @@ from pipeline.stages.common import count_in, count_out
 from pipeline.streaming import letters
 from pipeline.streaming.stage import Decide, Record, Source, Step, Unreadable
 from pipeline.streaming.topics import LANES, TopicNames
-from schemas import errors, faults, intake
+from schemas import errors, faults, intake, surrogates
 from schemas.errors import Error
 
 #: Recipients a batch: enough that work per record vanishes, few enough that a record stays small (facts: 140 µs a hop).
@@ -69,22 +69,38 @@ def read(value: bytes, limit: int) -> tuple[dict[str, Any], intake.Request | Err
     """
     if len(value) > limit:
         raise Unreadable(f"record of {len(value)} bytes, at most {limit} are taken: split the request")
+    halves: dict[surrogates.Path, str] = {}
     try:
         data = orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        raise Unreadable(f"not JSON in UTF-8: {error}") from None
+        mended = surrogates.loads(value)
+        if mended is None:
+            raise Unreadable(f"not JSON in UTF-8: {error}") from None
+        data, halves = mended
     if not isinstance(data, dict):
         raise Unreadable(f"a request is a JSON object, this is a {type(data).__name__}")
     if not isinstance(data.get("account"), str) or not _numbers_of(data):
         raise Unreadable("a request names its account (a string) and at least one recipient")
+    wrong = {int(path[1]): _half(path, halves) for path in halves if path[0] == "recipients" and len(path) > 1}
+    if others := [path for path in halves if path[:1] != ("recipients",) or len(path) < 2]:
+        return data, _half(others[0], halves), {}
     try:
-        return data, intake.Request.model_validate(data), {}
+        request = intake.Request.model_validate(data)
+        if not wrong:
+            return data, request, {}
     except ValidationError as error:
-        wrong = faults.by_recipient(error, data)
-        if wrong is None:
+        found = faults.by_recipient(error, data)
+        if found is None:
             return data, faults.told(error, data), {}
+        wrong |= found
     good = [recipient for place, recipient in enumerate(data["recipients"]) if place not in wrong]
     return data, intake.Request.model_validate({**data, "recipients": good or [""]}), wrong
+
+
+def _half(path: surrogates.Path, halves: dict[surrogates.Path, str]) -> Error:
+    named = ".".join(map(str, path)).encode("utf-8", "replace").decode()
+    text = f"{named}: {halves[path]} is half a character and cannot be sent: remove it"
+    return Error(errors.INVALID_TEXT, text)
 
 
 def check_request(request: intake.Request, account: AccountRecord | None) -> Error | None:
@@ -115,8 +131,8 @@ def batches(
     else:
         request = ids.record_hash(record.topic, record.partition, offset, timestamp_ms, record.value)
     fingerprint = blake2b(_canonical(data, record.value), digest_size=8).digest()
-    options = data.get("options") if error is None else None
-    options = options if isinstance(options, dict) else {}
+    asked = data.get("options")
+    options = asked if error is None and isinstance(asked, dict) else {}
     callback = data.get("callback")
     tariff = str(options.get("tariff", intake.WORLDWIDE))
     seen: set[str] = set()
@@ -134,7 +150,7 @@ def batches(
             request_id=request_id[:_SHOWN] if request_id else None,
             sender=str(data.get("sender") or intake.DEFAULT_SENDER)[:_SHOWN],
             message=str(data.get("message") or "") if error is None else "",
-            dry_run=bool(options.get("dryRun", False)),
+            dry_run=isinstance(asked, dict) and asked.get("dryRun") is True,
             fail_on_multiple=bool(options.get("failOnMultipleMessages", False)),
             transliterate=bool(options.get("transliterate", False)),
             validity_seconds=int(options.get("validitySeconds", intake.VALIDITY_SECONDS)),

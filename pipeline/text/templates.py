@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 from schemas.errors import MISSING_FIELD, TOO_MANY_PARTS, Error
 
-_PLACEHOLDER = re.compile(r"\{\{([A-Za-z0-9_.-]{1,64})(?:\|([^{}]*))?\}\}")
+# A field's name is what its sender wrote: a name that nobody gave is told to him, and never sent as it stands.
+_PLACEHOLDER = re.compile(r"\{\{[ \t]*([^{}|\s](?:[^{}|\n]{0,62}[^{}|\s])?)[ \t]*(?:\|([^{}]*))?\}\}")
 
 
 class Template:
@@ -24,7 +25,8 @@ class Template:
 
     @classmethod
     def parse(cls, text: str) -> "Template":
-        """Read the placeholders of `text`. Braces of any other shape are text like the rest."""
+        """Read the placeholders of `text`: a name of up to 64 characters between double braces, spaces around it left
+        out. Braces of any other shape are text like the rest."""
         pieces: list[str] = []
         slots: list[tuple[str, str | None]] = []
         end = 0

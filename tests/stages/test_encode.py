@@ -8,7 +8,7 @@ from stepping import NOON_MS, SETTINGS, Log, Table, batch, decides
 from pipeline import ids
 from pipeline.carriers.routing import Router
 from pipeline.config import Route
-from pipeline.records import Batch, Rejected, decode_batches, decode_outcomes, encode
+from pipeline.records import Batch, Content, Rejected, decode_batches, decode_outcomes, encode
 from pipeline.stages import encode as stage
 from pipeline.text import LANGUAGES, PLAIN, Wire
 from pipeline.text import encode as encode_text
@@ -201,3 +201,12 @@ def test_transliteration_keeps_a_text_in_gsm():
     assert onward.contents[0].encoding == "GSM-7"
     onward, _ = stage.contents(batch(message="“quoted” – dash", contents=[]), 10, plain)
     assert onward.contents[0].encoding == "UCS-2"
+
+
+def test_nothing_is_told_of_a_text_that_was_not_made():
+    fields: list[dict[str, str]] = [{"n": "Ada"}, {}, {"n": "y" * 2000}]
+    asked = batch(message="n={{n}}", fields=fields, contents=[])
+    onward, rejected = stage.contents(asked, 10, plain)
+    assert onward and rejected and rejected.batch.index == [1, 2]
+    for position in range(2):
+        assert rejected.batch.content_of(position) == Content("", "", 0, 0)

@@ -1,3 +1,5 @@
+import json
+
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -215,3 +217,29 @@ def test_the_stage_passes_checked_batches_on(table: Table, account, code):
     (found,) = sent.items("t.validated.priority", decode_batches)
     assert (found.error.code if found.error else None) == code
     assert found.numbers == ["+393331234567"]
+
+
+def test_half_a_character_costs_its_recipient_alone():
+    asked = {"account": "acme", "message": "Hi {{n}}", "recipients": [
+        {"number": "+393331234567", "fields": {"n": "ok"}}, {"number": "+393331234568", "fields": {"n": "a\ud83d"}},
+        {"number": "+393331234569", "fields": {"n": 2**70}},
+    ]}  # fmt: skip
+    data, request, wrong = validate.read(json.dumps(asked).encode(), 10_000)
+    assert not isinstance(request, Error)
+    assert (len(data["recipients"]), len(request.recipients)) == (3, 1)
+    assert {place: error.code for place, error in wrong.items()} == {
+        1: errors.INVALID_TEXT,
+        2: errors.MALFORMED_REQUEST,
+    }
+    assert "recipients.1.fields.n: U+D83D at index 1" in wrong[1].message
+    assert "n: a number of more than 15 digits" in wrong[2].message
+
+
+def test_half_a_character_in_the_message_is_told_to_all():
+    value = json.dumps({"account": "acme", "message": "\udc00x", "recipients": ["+393331234567"] * 2}).encode()
+    _, error, wrong = validate.read(value, 10_000)
+    assert isinstance(error, Error) and wrong == {}
+    assert (error.code, error.message.startswith("message: U+DC00 at index 0")) == (errors.INVALID_TEXT, True)
+    for broken in (b'{"account": "acme", "x": "\\ud83d', b'"\\ud83d"', b'{"x": "\\ud83d", "y": NaN}'):
+        with pytest.raises(Unreadable):
+            validate.read(broken, 10_000)
