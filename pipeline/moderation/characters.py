@@ -23,6 +23,11 @@ _SIGNS = {
 }  # fmt: skip
 _SECOND = {"!": "l", "|": "l", "¦": "l", "¡": "l", "£": "e", "❗": "l", "❕": "l"}
 _DIGITS = {"0": "o", "1": "il", "2": "z", "3": "e", "4": "a", "5": "s", "6": "bg", "7": "t", "8": "b", "9": "g"}
+#: Letters of other scripts that no Latin letter resembles, or one of another sound, and what is written for them.
+SOUNDS = {
+    "б": "b", "в": "v", "г": "g", "д": "d", "з": "z", "и": "i", "л": "l", "н": "n", "п": "p", "р": "r", "с": "s",
+    "у": "u", "ф": "f", "ζ": "z", "λ": "l", "ν": "n", "π": "p", "ρ": "r", "σ": "s", "δ": "d", "φ": "f",
+}  # fmt: skip
 # Letters that a digit or a sign may mean alike share a class: it finds candidates, `spellings` then tells them apart.
 _MERGED = str.maketrans("lg", "ib")
 # Letters by category, and yet no letter is seen: fillers, the Arabic elongation.

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from pipeline.moderation.characters import decomposed, lookalikes
-from pipeline.moderation.links import links, registrable, to_ascii, to_unicode
+from pipeline.moderation.links import SURE, links, registrable, to_ascii, to_unicode
 from pipeline.moderation.terms import Severity
 
 Verdict = Literal["allow", "flag", "block"]
@@ -78,11 +78,11 @@ class Domains:
     def find(self, text: str) -> Iterator[Found]:
         """The hosts in `text` that are not plainly allowed, in order."""
         for link in links(text):
-            if found := self._judged(link.host, link.folding, link.mail, link.user):
+            if found := self._judged(link.host, link.folding, link.mail, link.user, link.spelled):
                 severity, kind, folding = found
                 yield Found(link.host, link.start, link.end, severity, kind, folding)
 
-    def _judge(self, host: str, folding: str, mail: bool, user: str) -> tuple[Severity, str, str] | None:
+    def _judge(self, host: str, folding: str, mail: bool, user: str, spelled: bool) -> tuple[Severity, str, str] | None:
         policy = self._policy
         if _within(host, self._allowed):
             return None
@@ -90,11 +90,11 @@ class Domains:
             return policy.blocked_severity, "domain", folding
         if policy.shorteners != "allow" and not mail and _within(host, self._shorteners):
             return policy.shorteners, "shortener", folding
-        if _within(host, self._protected):
+        if _within(host, self._protected) or (spelled and host.rpartition(".")[2] not in SURE):
             return None
         if policy.look_alikes != "allow" and (resembled := self._resembled(host, user)):
             return policy.look_alikes, "look-alike", f"looks like {resembled}"
-        if policy.others != "allow" and not mail:
+        if policy.others != "allow" and not mail and not spelled:
             return policy.others, "link", folding
         return None
 

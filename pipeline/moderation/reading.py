@@ -12,6 +12,7 @@ from pipeline.moderation.characters import (
     LETTER,
     SEPARATOR,
     SIGN,
+    SOUNDS,
     UNSPACED,
     decomposed,
     is_accent,
@@ -137,7 +138,8 @@ def taken(character: str, letters: str, at: int) -> tuple[int, str] | None:
 def reads_as(character: str, letter: str) -> str:
     """What reveals `character` as `letter`; empty where it is another.
 
-    A letter of another script is met by what shares a Latin look-alike with it: Cyrillic `к` by Latin `k`.
+    A letter of another script is met by what shares a Latin look-alike with it, Cyrillic `к` by Latin `k`, or by what
+    stands for its sound: `з` by `z`.
     """
     found = spellings(character)
     if letter in found:
@@ -149,7 +151,8 @@ def reads_as(character: str, letter: str) -> str:
             if _is_latin_beyond_ascii(letter) and found[shared] in ("letter", "case"):
                 return "accents"
             return found[shared] if found[shared] in ("digit", "sign") else "confusables"
-    return ""
+    how = found.get(SOUNDS.get(letter, ""), "")
+    return how if how in ("", "digit", "sign") else "confusables"
 
 
 def is_start(text: str, place: int, word: Word) -> bool:

@@ -8,7 +8,7 @@ from itertools import groupby
 import msgspec
 from ahocorasick_rs import AhoCorasick
 
-from pipeline.moderation.characters import DIGIT, LETTER, UNSPACED, class_of, kind
+from pipeline.moderation.characters import DIGIT, LETTER, SOUNDS, UNSPACED, class_of, kind
 from pipeline.moderation.domains import Domains, LinkPolicy
 from pipeline.moderation.judgement import FOLDINGS, judge
 from pipeline.moderation.reading import Reading, Word, is_start, read, taken
@@ -25,6 +25,7 @@ _COSTS_OF_A_VARIANT = 3072, 0.5
 _COST_OF_A_READING = 24
 _MOST_BEYOND = 20_000  # characters; once these costs are spent, for terms that stand there undisguised
 _CONTEXT = 12  # characters beside a candidate that can decide whether it is one
+_LEAST_BY_SOUND = 5  # letters
 _RUN_ENDS = 64  # how far into a run of one letter a term's first letter is looked for, from either end
 
 
@@ -201,7 +202,20 @@ def _patterns(text: str) -> set[str]:
     forms = (
         unicodedata.normalize("NFC", form) for form in (text, text.lower(), text.upper(), text.title(), text.casefold())
     )
-    return {"".join(letter for letter, _ in groupby("".join(map(class_of, form)))) for form in forms} - {""}
+    patterns = {"".join(map(class_of, form)) for form in forms} | set(_by_sound(text.lower()))
+    return {"".join(letter for letter, _ in groupby(pattern)) for pattern in patterns} - {""}
+
+
+def _by_sound(text: str) -> Iterator[str]:
+    """The patterns of a longer term in another script with one of its letters written in Latin by the sound (`каzино`),
+    or as a digit (`каз1но`). Two at once would be too many patterns.
+    """
+    if len(text) < _LEAST_BY_SOUND:
+        return
+    for exchanged in sorted(SOUNDS.keys() & set(text)):
+        latin = class_of(SOUNDS[exchanged])
+        for form in (text, text.upper()):
+            yield "".join(latin if c.lower() == exchanged else class_of(c) for c in form)
 
 
 def _is_open(word: Word) -> bool:

@@ -22,6 +22,12 @@ def kinds(policy: LinkPolicy, text: str) -> list[tuple[str, str, str]]:
         ("evil[.]com", "evil.com", "evil[.]com"),
         ("evil (dot) com", "evil.com", "evil (dot) com"),
         ("hxxps://evil[.]com/x", "evil.com", "evil[.]com"),
+        ("http://%65vil.com", "evil.com", "%65vil.com"),
+        ("evil%2Ecom", "evil.com", "evil%2Ecom"),
+        ("http://evi%6c%2e%63o%6D/x", "evil.com", "evi%6c%2e%63o%6D"),
+        ("http://b%C3%BCcher.de", "xn--bcher-kva.de", "b%C3%BCcher.de"),
+        ("evil dot com", "evil.com", "evil dot com"),
+        ("at www DOT evil Dot co dot uk.", "www.evil.co.uk", "www DOT evil Dot co dot uk"),
         ("ｅｖｉｌ．ｃｏｍ", "evil.com", "ｅｖｉｌ．ｃｏｍ"),
         ("ev\u200bil。com", "evil.com", "ev\u200bil。com"),
         ("bücher.de", "xn--bcher-kva.de", "bücher.de"),
@@ -63,6 +69,13 @@ def test_blocked_and_allowed_domains_hold_for_their_subdomains() -> None:
         ("domain", "www.evil.com", "flag"),
         ("domain", "xn--bcher-kva.de", "flag"),
     ]
+
+
+def test_dot_as_a_word_makes_a_link_of_listed_domains_only() -> None:
+    policy = LinkPolicy(blocked=("evil.com",), protected=("target.com",), others="block")
+    assert kinds(policy, "evil dot com") == [("domain", "evil.com", "block")]
+    assert kinds(policy, "tarqet dot com") == [("look-alike", "tarqet.com", "block")]
+    assert kinds(policy, "the dot com bubble, target dot com, the target dot in the middle, dot dot com, 20%65") == []
 
 
 def test_only_allowed_domains_may_be_linked_to() -> None:

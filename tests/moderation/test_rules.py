@@ -114,6 +114,35 @@ def test_words_of_a_term_may_be_joined_or_separated_by_anything() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "f r e e money",
+        "F R E E MONEY",
+        "free m o n e y",
+        "free m.o.n.e.y",
+        "f-r-e-e  money",
+        "f r e e  m o n e y",
+    ],
+)
+def test_one_word_of_a_term_may_be_spelled_out(text: str) -> None:
+    assert found(rules("free money"), f"get {text} now")[0][1] == text
+    assert rules("free money").find("feel f r e e. Money is") == rules("free money").find("free M O. Ney") == []
+
+
+@pytest.mark.parametrize("text", ["p.o.r.n", "P O R N", "p. o. r. n", "p . o . r . n", "p-o~r_n", "p🔥o❤r😀n"])
+def test_a_short_term_is_spelled_out_with_like_gaps(text: str) -> None:
+    assert [hit.term for hit in rules("porn").find(f"see {text} here")] == ["porn"]
+    assert len(rules("a-b c").find("see a-b c")) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["Progetto P.O.R. N.12 approvato", "sez. P.O.R. n. 5", "P.O.R N.5", "P.O. R.N. Smith", "P.O.R. • N.12"]
+)
+def test_an_abbreviation_before_a_number_is_no_term(text: str) -> None:
+    assert rules("porn").find(text) == []
+
+
+@pytest.mark.parametrize(
     ("term", "text"),
     [
         ("penis", "the pen is red. My pen.Is it?"),
@@ -132,6 +161,7 @@ def test_words_of_a_term_may_be_joined_or_separated_by_anything() -> None:
         ("casino", "le CA sino-européen, (asino) e bue"),
         ("anal", "¡Hola Ana! ok"),
         ("sex", "$ex 20$ex"[4:]),
+        ("казино", "kazino"),
     ],
 )
 def test_what_only_resembles_a_term_is_none(term: str, text: str) -> None:
@@ -175,6 +205,8 @@ def test_scripts_without_spaces_have_words_anywhere() -> None:
     assert rules("赌博").find("我们赌博吧") == [Hit("赌博", 2, 4)]
     assert [hit.folding for hit in rules("赌博").find("赌*博")] == ["spacing"]
     assert rules("赌博").find("赌，博") == []
+    assert [hit.folding for hit in rules("赌博").find("网上 赌 博 网站")] == ["spacing"]
+    assert rules("赌博", "色情").find("彩色 情侣 参赌 博士 彩 色 情 侣 我赌 博") == []
     assert rules("कर").find("करा") == []
 
 
@@ -183,6 +215,10 @@ def test_scripts_without_spaces_have_words_anywhere() -> None:
     [
         ("казино", "КАЗИН0"),
         ("казино", "kазинo"),
+        ("казино", "каз1но"),
+        ("казино", "КАЗ1НО"),
+        ("казино", "каzино"),
+        ("порно", "порn0"),
         ("καζίνο", "ΚΑΖΙΝΟ"),
         ("порно", "п о р н о"),
         ("도박", "도.박"),

@@ -21,7 +21,7 @@ REPEATED = [
     "casino", "casino ", "c4s1n0 ", "f*ck ", "*a", "@a", "$", "!|", "(", "()", "\\/", "vv", "rn", "\u200b",
     "\u202e", "\u202eonisac\u202c", "c\u0301", "\u0301", "a" + "\u0336" * 99, "ß", "ﷺ", "赌", "赌博", "a.", "a.com ",
     "http://", "http://a@", "paypa1.com ", "xn--a.com ", "xn--" + "a" * 50 + ".com ", "[.]", "[ . ", "\ud800",
-    "il1|!I", "s 5 $ ",
+    "il1|!I", "s 5 $ ", "a dot ", "a dot com ", "%65", "%E4%BD%A0", "a%2Ecom ", "a[.]com ", "каз1но ", "赌 博 ",
 ]  # fmt: skip
 
 
