@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -28,7 +29,7 @@ from pipeline.stages import price as stage
 from pipeline.stages.book import Decision, Ledger
 from schemas import errors
 from schemas.errors import Error
-from schemas.ledger import LedgerEntry
+from schemas.ledger import Kind, LedgerEntry
 from schemas.states import Detailed
 
 EURO = 1_000_000
@@ -36,6 +37,8 @@ PRICES = PriceList.parse(["country,operator,prefix,price", "IT,,,0.0500", "IT,,3
 MINIMUM = 100_000
 BULK, PRIORITY, CREDITS, SETTLEMENTS = "t.moderated", "t.moderated.priority", "t.credits", "t.settlements"
 ACCOUNTS = ("acme", "zeta")
+PENALTY = 3 * MINIMUM  # of the largest message here
+DAY_MS = 24 * 3600 * 1000
 
 
 def desk(prices: PriceList = PRICES, **limits: Any) -> dict:
@@ -69,11 +72,14 @@ class Oracle:
     rejected: dict[tuple[bytes, int], Rejected] = field(default_factory=dict)
     settled: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     audit: Audit = field(default_factory=Audit)
+    settled_parts: dict[bytes, dict[str, list[int]]] = field(default_factory=dict)
+    moved: dict[tuple[str, int], LedgerEntry] = field(default_factory=dict)
 
     def see(self, sent: Sent) -> None:
         """Take in what a window sent; what was said before must be said again alike."""
         for entry in entries(sent):
             self.audit.take(entry)
+            self.moved[entry.account, entry.sequence] = entry
         lanes = ["t.outcomes", "t.outcomes.priority"]
         for outcome in [o for topic in lanes for o in sent.items(topic, decode_outcomes)]:
             if isinstance(outcome, Accepted):
@@ -92,13 +98,38 @@ class Oracle:
         paid = self.accepted[identity]
         return 0 if paid.dry_run else sum(paid.price_of(p) * paid.content_of(p).count for p in range(len(paid)))
 
+    def funded(self, identity: bytes) -> dict[str, int]:
+        """Parts of a batch by the bundle that pays for them."""
+        paid = self.accepted[identity]
+        found = Counter[str]()
+        for position, source in enumerate(paid.funding):
+            if source:
+                found[paid.bundles[source - 1]] += paid.content_of(position).count
+        return found
+
     def money(self, account: str) -> tuple[int, int]:
         """Balance and reserved."""
         mine = [i for i, b in self.accepted.items() if b.account == account]
         captured = sum(self.settled.get(i, (0, 0))[0] for i in mine)
         released = sum(self.settled.get(i, (0, 0))[1] for i in mine)
         credit = sum(amount for name, amount in self.credited.values() if name == account)
-        return credit - captured, sum(map(self.reserved, mine)) - captured - released
+        fines = sum(self.penalty(batch) for batch in self.asked.values() if batch.account == account)
+        assert fines <= sum(PENALTY for batch in self.asked.values() if batch.errors and not batch.dry_run)
+        return credit - captured - fines, sum(map(self.reserved, mine)) - captured - released
+
+    def penalty(self, batch: Batch) -> int:
+        """What a batch's prohibited content cost, as the ledger says; once, and never more than is due."""
+        paid = [e for e in self.moved.values() if e.kind == Kind.PENALTY and e.batch == batch.id.hex()]
+        assert len(paid) <= 1
+        return sum(int(Decimal(entry.amount) * 10**6) for entry in paid)
+
+    def parts(self, account: str) -> dict[str, int]:
+        """The parts of the account's bundle by what became of them, as the ledger says."""
+        found = Counter[str]()
+        for entry in self.moved.values():
+            if entry.bundle and entry.account == account:
+                found[entry.kind] += entry.parts
+        return found
 
 
 class Worker:
@@ -142,6 +173,12 @@ class Worker:
             money = ledger(self.table, account).money
             assert (money.balance, money.reserved) == self.oracle.money(account)
             assert self.oracle.audit.accounts.get(account, Account()) == money
+            parts, bundles = self.oracle.parts(account), ledger(self.table, account).bundles
+            under_way = parts[Kind.RESERVE] - parts[Kind.CAPTURE] - parts[Kind.RELEASE]
+            assert (sum(b.reserved for b in bundles), sum(b.left for b in bundles)) == (
+                under_way,
+                parts[Kind.BUNDLE] - parts[Kind.RESERVE] + parts[Kind.RELEASE],
+            )
         assert (self.oracle.audit.faults, self.oracle.audit.total) == ([], 0)
         told: dict[bytes, list[int]] = {identity: [] for identity in self.oracle.asked}
         for paid in self.oracle.accepted.values():
@@ -157,9 +194,12 @@ CRASHES = st.sampled_from(["well", "well", "late", "torn", "unsent", "killed"])
 
 @st.composite
 def batches(draw: st.DrawFn, number: int) -> Batch:
+    size = draw(st.integers(1, 4))
+    blocked = draw(st.integers(0, 5)) == 0
     return batch(
         number % 3,
-        draw(st.integers(1, 4)),
+        size,
+        errors={size - 1: Error(errors.PROHIBITED, "message holds 'x'")} if blocked else {},
         id=number.to_bytes(9, "big"),
         account=draw(st.sampled_from(ACCOUNTS)),
         parts=draw(st.integers(1, 3)),
@@ -173,7 +213,8 @@ def conserve(table: Table, data: st.DataObject, lanes: list[str], credit: int) -
     worker = Worker(table)
     oracle = worker.oracle
     for number in range(data.draw(st.integers(4, 16), label="moves")):
-        move = data.draw(st.sampled_from(["pay", "pay", "again", "credit", "settle", "step", "step", "step"]))
+        moves = ["pay", "pay", "again", "credit", "bundle", "settle", "step", "step", "step"]
+        move = data.draw(st.sampled_from(moves))
         if move == "pay":
             lane = data.draw(st.sampled_from(lanes))
             asked = [data.draw(batches(10 * number + n)) for n in range(data.draw(st.integers(1, 3)))]
@@ -191,7 +232,13 @@ def conserve(table: Table, data: st.DataObject, lanes: list[str], credit: int) -
             )
             oracle.credited[reference] = account, amount
             worker.logs[CREDITS].append(encode([Credit(account, amount, reference)]))
-        elif move == "settle" and (open_ := [i for i in oracle.accepted if oracle.reserved(i)]):
+        elif move == "bundle":
+            account, name = data.draw(st.sampled_from(ACCOUNTS)), data.draw(st.sampled_from(["one", "two"]))
+            countries = data.draw(st.sampled_from([(), ("IT",)]))
+            bought = Bundle(name, countries, data.draw(st.integers(1, 9)), NOON_MS + DAY_MS)
+            reference = f"{name} for {account}"
+            worker.logs[CREDITS].append(encode([Credit(account, 0, reference, "bundle", bundle=bought)]))
+        elif move == "settle" and (open_ := [i for i in oracle.accepted if oracle.reserved(i) or oracle.funded(i)]):
             identity = data.draw(st.sampled_from(open_))
             captured, released = oracle.settled.get(identity, (0, 0))
             left = oracle.reserved(identity) - captured - released
@@ -199,7 +246,12 @@ def conserve(table: Table, data: st.DataObject, lanes: list[str], credit: int) -
             back = data.draw(st.integers(0, left - more))
             oracle.settled[identity] = captured + more, released + back
             account = oracle.accepted[identity].account
-            worker.logs[SETTLEMENTS].append(encode([Settlement(identity, account, captured + more, released + back)]))
+            parts = {
+                name: [used := data.draw(st.integers(0, count)), data.draw(st.integers(0, count - used)), 0]
+                for name, count in oracle.funded(identity).items()
+            }
+            totals = captured + more, released + back, 0, oracle.settled_parts.setdefault(identity, parts)
+            worker.logs[SETTLEMENTS].append(encode([Settlement(identity, account, *totals)]))
         elif move == "step":
             waiting = [t for t, log in worker.logs.items() if worker.next[t] < len(log.rows)]
             if waiting:
@@ -472,9 +524,6 @@ def test_what_a_carrier_takes_back_is_refunded_once(table: Table):
         row = encode([Settlement(batch(1).id, "acme", captured, 0, refunded)])
         table.window(desk()[SETTLEMENTS], [record(SETTLEMENTS, row, offset)])
     assert ledger(table).money == Account(EURO - 150_000, 0)
-
-
-DAY_MS = 24 * 3600 * 1000
 
 
 def bought(table: Table, *bundles: Bundle, price: int = 0) -> None:
