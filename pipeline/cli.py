@@ -14,12 +14,14 @@ from pipeline.commands import (
     demo,
     in_doubt,
     inspect,
+    ledger,
     messages,
     moderation_lists,
     opt_outs,
     prices,
     processes,
     show_topics,
+    statements,
 )
 from pipeline.config import ConfigError
 from pipeline.ops.child import StartError
@@ -32,8 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for module in (
-    processes, demo, messages, in_doubt, inspect, accounts, opt_outs, moderation_lists, show_topics, prices,
-    dead_letters, bench,
+    processes, demo, messages, in_doubt, inspect, accounts, statements, ledger, opt_outs, moderation_lists, show_topics,
+    prices, dead_letters, bench,
 ):  # fmt: skip
     module.register(app)
 

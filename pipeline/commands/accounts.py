@@ -19,6 +19,7 @@ from pipeline.accounts import AccountRecord, Blocklisting, Register, blocklist_k
 from pipeline.billing import Bundle, Limits, format_amount, parse_amount
 from pipeline.commands.common import ConfigOption, JsonOption, fail, producing, running, show_json
 from pipeline.commands.reading import ask, catch_up, poll, read_all, reading
+from pipeline.commands.refusals import Refusals
 from pipeline.config import Settings
 from pipeline.records import Credit, encode
 from pipeline.stages.fate import rfc3339
@@ -73,7 +74,7 @@ def create(
         await _put(settings, AccountRecord(name, rfc3339(time.time_ns() // 1_000_000), []))
         print(f"account {name} created", flush=True)
         if micros:
-            await _count(settings, Credit(name, micros, uuid.uuid4().hex), timeout)
+            await count_in(settings, Credit(name, micros, uuid.uuid4().hex), timeout)
 
     ask(work())
 
@@ -120,7 +121,7 @@ def credit(
 
     async def work() -> None:
         await existing(settings, name)
-        await _count(settings, Credit(name, micros, reference or uuid.uuid4().hex), timeout)
+        await count_in(settings, Credit(name, micros, reference or uuid.uuid4().hex), timeout)
 
     ask(work())
 
@@ -160,7 +161,7 @@ def bundle(
     async def work() -> None:
         await existing(settings, name)
         named = reference or uuid.uuid4().hex
-        await _count(settings, Credit(name, micros, named, "bundle", f"{parts} parts", made), timeout)
+        await count_in(settings, Credit(name, micros, named, "bundle", f"{parts} parts", made), timeout)
 
     ask(work())
 
@@ -359,11 +360,12 @@ async def _balances(settings: Settings) -> dict[str, Balance]:
     return money.by_account
 
 
-async def _count(settings: Settings, credit: Credit, timeout: float) -> None:
+async def count_in(settings: Settings, credit: Credit, timeout: float) -> None:
     """Make a top-up (or a bundle, an adjustment) durable, then wait until the price stage has counted it."""
     names = TopicNames(settings.kafka.topic_prefix)
     money = _Money()
     name, reference, amount = credit.account, credit.reference, format_amount(credit.amount)
+    refusals = await Refusals.of(settings, credit)
     async with reading(settings, names.balances) as consumer:
         await catch_up(consumer, money.take)
         if before := money.counted(name, reference):
@@ -379,6 +381,8 @@ async def _count(settings: Settings, credit: Credit, timeout: float) -> None:
             f"the price stage is not running, or behind; do not repeat it, `account show {name}` will show it once it "
             "is counted"
         )
+    if why := await refusals.why():
+        fail(f"refused: {why}; nothing was changed")
     word = "credited" if credit.kind == "top-up" else f"{credit.kind} of"
     print(f"{word} {amount} {counted.currency}; balance {counted.balance} {counted.currency}")
 

@@ -16,9 +16,8 @@ from pipeline.gateway import views
 from pipeline.gateway.preview import preview
 from pipeline.gateway.problems import Refusal, malformed, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
-from pipeline.gateway.reading import authenticate, read_body
+from pipeline.gateway.reading import authenticate, read_body, reader
 from pipeline.gateway.services import Services, services
-from pipeline.store.queries import ReadModel
 from schemas import errors, intake
 from schemas.errors import Error
 
@@ -53,7 +52,7 @@ async def page(
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
 ) -> Response:
     """A page of the read model, which follows the pipeline within moments."""
-    asked = await _reader(request)
+    asked = await reader(request)
     if isinstance(asked, Refusal):
         return problem(asked)
     account, model = asked
@@ -64,7 +63,7 @@ async def page(
 @router.get("/messages/{id}", summary="One message of the account")
 async def get(request: Request, id: str) -> Response:
     """A message of the token's account; another's is not found."""
-    asked = await _reader(request)
+    asked = await reader(request)
     if isinstance(asked, Refusal):
         return problem(asked)
     account, model = asked
@@ -114,14 +113,3 @@ async def _take(request: intake.Request, at: Services) -> Response:
         return problem(Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, failed))
     message = f"{failed.message} with this requestId, so that it is sent once whatever became of this try"
     return problem(unavailable(message, requestId=request.request_id))
-
-
-async def _reader(request: Request) -> tuple[AccountRecord, ReadModel] | Refusal:
-    """Who asks, and the read model to answer from."""
-    at = services(request)
-    account = await authenticate(request, at)
-    if isinstance(account, Refusal):
-        return account
-    if at.read_model is None:
-        return unavailable("the read model is not open yet; try again")
-    return account, at.read_model

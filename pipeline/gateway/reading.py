@@ -9,11 +9,23 @@ from fastapi import Request
 from pipeline import accounts
 from pipeline.accounts import AccountRecord
 from pipeline.gateway.problems import Refusal, refuse, unavailable
-from pipeline.gateway.services import Services
+from pipeline.gateway.services import Services, services
+from pipeline.store.queries import ReadModel
 from schemas import errors
 
 #: An account made a moment ago is looked for this long before its token is refused.
 _REFRESH_SECONDS = 5.0
+
+
+async def reader(request: Request) -> tuple[AccountRecord, ReadModel] | Refusal:
+    """Who asks, and the read model to answer from. Refusals: those of `authenticate`, or 503."""
+    at = services(request)
+    account = await authenticate(request, at)
+    if isinstance(account, Refusal):
+        return account
+    if at.read_model is None:
+        return unavailable("the read model is not open yet; try again")
+    return account, at.read_model
 
 
 async def authenticate(request: Request, services: Services) -> AccountRecord | Refusal:

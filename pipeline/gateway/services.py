@@ -1,4 +1,5 @@
-"""What the routes work with: Kafka, accounts, opt-outs, read model. Each comes up by itself, whatever the others do."""
+"""What the routes work with: Kafka, accounts, opt-outs, prices, read model. Each comes up by itself, whatever the
+others do."""
 
 import asyncio
 import contextlib
@@ -13,6 +14,7 @@ from pipeline.accounts import AccountDirectory
 from pipeline.config import ConfigError, HttpCarrier, Settings
 from pipeline.gateway.publisher import Publisher
 from pipeline.optouts import OptOutDirectory
+from pipeline.prices import PriceDirectory
 from pipeline.store.database import open_database
 from pipeline.store.queries import ReadModel
 from pipeline.streaming.topics import TopicNames
@@ -26,7 +28,7 @@ class Services:
     """One of these a gateway. `read_model` is None until the database is open.
 
     `webhooks` checks the signatures of each HTTP carrier; None where it has no secret. Raises ConfigError for one that
-    is no secret.
+    is no secret, and for a faulty price list.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -35,6 +37,7 @@ class Services:
         self.publisher = Publisher(settings.kafka)
         self.accounts = AccountDirectory(settings)
         self.opt_outs = OptOutDirectory(settings)
+        self.prices = PriceDirectory(settings)
         self.webhooks = {name: _webhook(name, carrier) for name, carrier in settings.http_carriers.items()}
         self.read_model: ReadModel | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -46,6 +49,7 @@ class Services:
             asyncio.create_task(self.accounts.start(), name="gateway accounts"),
             asyncio.create_task(self._open_read_model(), name="gateway read model"),
             asyncio.create_task(self.opt_outs.start(), name="gateway opt-outs"),
+            asyncio.create_task(self.prices.start(), name="gateway prices"),
         ]
 
     async def stop(self) -> None:
@@ -56,6 +60,7 @@ class Services:
                 await task
         if self.read_model:
             self.read_model.close()
+        await self.prices.stop()
         await self.opt_outs.stop()
         await self.accounts.stop()
         await self.publisher.stop()
@@ -63,11 +68,16 @@ class Services:
     @property
     def missing(self) -> list[str]:
         """What is not there yet; empty when requests can be served."""
-        accounts, read_model, opt_outs = (task.done() for task in self._tasks)
+        accounts, read_model, opt_outs, _ = (task.done() for task in self._tasks)
         up = {
             "kafka": self.publisher.connected, "accounts": accounts, "readModel": read_model, "optOuts": opt_outs
         }  # fmt: skip
         return [name for name, there in up.items() if not there]
+
+    @property
+    def prices_known(self) -> bool:
+        """Whether the prices can be told. Messages are taken without."""
+        return self._tasks[-1].done()
 
     async def _open_read_model(self) -> None:
         while True:

@@ -40,6 +40,10 @@ _SEQUENCE = (
 )
 
 
+#: How the error of an end begins that a carrier's receipt told, and only such a one's.
+BY_RECEIPT = "the carrier's receipt says"
+
+
 class Told(msgspec.Struct, array_like=True):
     """One move of some messages (positions), as the world is told of it: to what, when (Unix ms), and why."""
 
@@ -196,7 +200,7 @@ def receipt_change(position: int, status: str, code: str | None, at: int) -> Cha
         kind = errors.EXPIRED if state == Detailed.EXPIRED else errors.UNDELIVERABLE
         if state == Detailed.REJECTED:
             kind = errors.CARRIER_REJECTED
-        error = Error(kind, f"the carrier's receipt says {status}" + (f", error {code}" if code else ""))
+        error = Error(kind, f"{BY_RECEIPT} {status}" + (f", error {code}" if code else ""))
     return Change(position, state, at, by_receipt=True, error=error)
 
 

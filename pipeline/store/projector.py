@@ -1,11 +1,11 @@
-"""The status topic into the read model: one process, every partition, offsets in the database.
+"""Status and ledger into the read model: one process, every partition, offsets in the database.
 
-In: `sms.status`. Out: rows. A poll is one transaction with its offsets, so a kill at any moment repeats nothing and
-misses nothing; what still repeats (a record written twice upstream) is known by its sequence.
+In: `sms.status`, `sms.ledger`. Out: rows. A poll is one transaction with its offsets, so a kill at any moment repeats
+nothing and misses nothing; what still repeats (a record written twice upstream) is known by its sequence.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from pipeline.config import Settings
 from pipeline.store import metrics
 from pipeline.store.database import open_database
-from pipeline.store.writer import Writer
+from pipeline.store.writer import Moved, Writer
 from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
 from schemas.status import TEXT_HEADER
@@ -31,6 +31,8 @@ _GATHER_SECONDS = 0.05
 #: How long the broker holds an idle fetch; a record ends it at once.
 _FETCH_WAIT_MS = 5_000
 
+#: The topics that are read: of statuses, and of movements of money.
+Topics = tuple[str, str]
 Polled = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 
@@ -39,28 +41,29 @@ async def run_projector(
 ) -> None:
     """Project until `stop` is set or the task is cancelled; what was read by then is stored.
 
-    `ready` is set when records are being read. Waits for Kafka and the topic to be there. Raises ConfigError or the
+    `ready` is set when records are being read. Waits for Kafka and the topics to be there. Raises ConfigError or the
     database's errors: nothing of the poll is stored then, and a restart goes on where the database stands.
     """
     stop = stop or asyncio.Event()
     engine = await asyncio.to_thread(open_database, settings)
     try:
-        topic = TopicNames(settings.kafka.topic_prefix).status
+        names = TopicNames(settings.kafka.topic_prefix)
+        topics = names.status, names.ledger
         writer = Writer(engine)
-        consumer = await _start(settings, topic, writer, stop)
+        consumer = await _start(settings, topics, writer, stop)
         if consumer is None:
             return
         try:
             if ready:
                 ready.set()
-            await _project(consumer, topic, writer, stop)
+            await _project(consumer, topics, writer, stop)
         finally:
             await consumer.stop()
     finally:
         engine.dispose()
 
 
-async def _start(settings: Settings, topic: str, writer: Writer, stop: asyncio.Event) -> AIOKafkaConsumer | None:
+async def _start(settings: Settings, topics: Topics, writer: Writer, stop: asyncio.Event) -> AIOKafkaConsumer | None:
     """A consumer of every partition from where the database stands; None where `stop` came before Kafka."""
     while not stop.is_set():
         consumer = client.consumer(settings.kafka, fetch_max_wait_ms=_FETCH_WAIT_MS)
@@ -68,21 +71,21 @@ async def _start(settings: Settings, topic: str, writer: Writer, stop: asyncio.E
             await consumer.start()
         except KafkaError as error:
             await consumer.stop()
-            log.warning("projector.waiting", topic=topic, error=repr(error))
+            log.warning("projector.waiting", topics=topics, error=repr(error))
             await _wait(stop, _RETRY_SECONDS)
             continue
-        offsets = await asyncio.to_thread(writer.offsets, topic)
-        places = [TopicPartition(topic, number) for number in range(settings.kafka.partitions)]
+        places = [TopicPartition(topic, number) for topic in topics for number in range(settings.kafka.partitions)]
         # Assigned, not subscribed: a subscription is reset to the beginning when the topic's metadata flickers.
         consumer.assign(places)
+        offsets = {topic: await asyncio.to_thread(writer.offsets, topic) for topic in topics}
         for place in places:
-            if place.partition in offsets:
-                consumer.seek(place, offsets[place.partition])
+            if place.partition in offsets[place.topic]:
+                consumer.seek(place, offsets[place.topic][place.partition])
         return consumer
     return None
 
 
-async def _project(consumer: AIOKafkaConsumer, topic: str, writer: Writer, stop: asyncio.Event) -> None:
+async def _project(consumer: AIOKafkaConsumer, topics: Topics, writer: Writer, stop: asyncio.Event) -> None:
     stopped = asyncio.create_task(stop.wait())
     poll: asyncio.Task[Any] = stopped
     try:
@@ -92,9 +95,9 @@ async def _project(consumer: AIOKafkaConsumer, topic: str, writer: Writer, stop:
             if not poll.done():
                 return  # what it fetched meanwhile is fetched again: the database knows nothing of it
             try:
-                read = await _store(poll.result(), topic, writer)
+                read = await _store(poll.result(), topics, writer)
             except KafkaError as error:
-                log.warning("projector.failed", topic=topic, error=repr(error))
+                log.warning("projector.failed", topics=topics, error=repr(error))
                 await _wait(stop, _RETRY_SECONDS)
                 continue
             metrics.LAG.set(await _lag(consumer))
@@ -105,15 +108,15 @@ async def _project(consumer: AIOKafkaConsumer, topic: str, writer: Writer, stop:
         stopped.cancel()
 
 
-async def _store(polled: Polled, topic: str, writer: Writer) -> int:
+async def _store(polled: Polled, topics: Topics, writer: Writer) -> int:
     """Write a poll in a thread, to the end even when this task is cancelled; the number of records."""
-    told = [
-        (record.value, _text(record)) for records in polled.values() for record in records if record.value is not None
-    ]
-    offsets = {place.partition: records[-1].offset + 1 for place, records in polled.items() if records}
-    if not offsets:
+    status, ledger = topics
+    told = [(record.value, _text(record)) for record in _records(polled, status)]
+    entries = [record.value for record in _records(polled, ledger)]
+    offsets, moved = _offsets(polled, status), Moved(ledger, entries, _offsets(polled, ledger))
+    if not offsets and not moved.next_offsets:
         return 0
-    writing = asyncio.create_task(asyncio.to_thread(writer.write, topic, told, offsets))
+    writing = asyncio.create_task(asyncio.to_thread(writer.write, status, told, offsets, moved))
     try:
         rows = await asyncio.shield(writing)
     except asyncio.CancelledError:
@@ -121,7 +124,22 @@ async def _store(polled: Polled, topic: str, writer: Writer) -> int:
         raise
     metrics.ROWS.inc(rows)
     metrics.RECORDS.inc(len(told))
-    return len(told)
+    metrics.MOVEMENTS.inc(len(entries))
+    return len(told) + len(entries)
+
+
+def _records(polled: Polled, topic: str) -> Iterator[ConsumerRecord]:
+    """Those of a topic, without tombstones."""
+    for place, records in polled.items():
+        if place.topic == topic:
+            yield from (record for record in records if record.value is not None)
+
+
+def _offsets(polled: Polled, topic: str) -> dict[int, int]:
+    """Where a topic is to be read on, by partition."""
+    return {
+        place.partition: records[-1].offset + 1 for place, records in polled.items() if records and place.topic == topic
+    }
 
 
 def _text(record: ConsumerRecord) -> str | None:

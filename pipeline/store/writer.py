@@ -1,17 +1,21 @@
-"""Status records into rows: the hot path of the read model. Blocking; the projector calls it in a thread."""
+"""Status records and ledger entries into rows: the hot path of the read model. Blocking; the projector calls it in a
+thread."""
 
 from collections.abc import Iterable
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sql
 import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 
+from pipeline.billing import parse_amount
 from pipeline.store import tables
 from pipeline.store.database import SQLITE, WRITES
 from pipeline.streaming import failpoint
+from schemas.errors import Error
+from schemas.ledger import LedgerEntry
 from schemas.status import StatusRecord
 
 log = structlog.get_logger()
@@ -38,15 +42,30 @@ _taken = attrgetter(*_COLUMNS[: -len(_MADE)])
 _FIXED = {"account", "id", "request_id", "index"}
 
 
+class Moved(NamedTuple):
+    """Ledger entries as JSON (in the order of their partitions), their topic, and where to go on reading it."""
+
+    topic: str
+    entries: Iterable[bytes]
+    next_offsets: dict[int, int]
+
+
+_decode_entry = msgspec.json.Decoder(LedgerEntry).decode
+_AMOUNTS = ["amount", "balance", "reserved"]
+_LEDGER = [column.name for column in tables.ledger.columns]
+
+
 class Writer:
-    """Puts the latest record of each message into its row. Repeats and late records change nothing: only a higher
-    `sequence` overwrites. Rows and offsets are one transaction, so what is stored is exactly what was read.
+    """Puts the latest record of each message, and every movement of money, into its row. Repeats and late records
+    change nothing: of a message only a higher `sequence` overwrites, a movement stays as it was read first. Rows and
+    offsets are one transaction, so what is stored is exactly what was read.
     """
 
     def __init__(self, engine: sql.Engine) -> None:
         self._engine = engine.execution_options(**{WRITES: True})
         # Compiled once, for tuples in the order of the table's columns.
         self._upsert_messages = _upsert_messages(engine)
+        self._insert_ledger = str(_insert(engine, tables.ledger).on_conflict_do_nothing().compile(engine))
         self._upsert_offsets = _upsert_offsets(engine)
 
     def offsets(self, topic: str) -> dict[int, int]:
@@ -56,16 +75,22 @@ class Writer:
             query = sql.select(there.c.partition, there.c.next_offset).where(there.c.topic == topic)
             return {row.partition: row.next_offset for row in connection.execute(query)}
 
-    def write(self, topic: str, told: Iterable[Told], next_offsets: dict[int, int]) -> int:
-        """Store status records (in the order of their partitions) and where to go on; the number of rows.
+    def write(self, topic: str, told: Iterable[Told], next_offsets: dict[int, int], moved: Moved | None = None) -> int:
+        """Store status records (in the order of their partitions), ledger entries, and where to go on; the number of
+        messages' rows.
 
         A record that cannot be read is logged and left out. Raises sqlalchemy's errors; then nothing is stored.
         """
         rows = _rows(told)
         places = [(topic, partition, offset) for partition, offset in next_offsets.items()]
+        movements = _movements(moved.entries) if moved else []
+        if moved:
+            places += [(moved.topic, partition, offset) for partition, offset in moved.next_offsets.items()]
         with self._engine.begin() as connection:
             if rows:
                 connection.exec_driver_sql(self._upsert_messages, rows)
+            if movements:
+                connection.exec_driver_sql(self._insert_ledger, movements)
             connection.exec_driver_sql(self._upsert_offsets, places)
             failpoint.reach("store.written")
         failpoint.reach("store.committed")
@@ -105,6 +130,23 @@ def _rows(told: Iterable[Told]) -> list[tuple[Any, ...]]:
         )
         for id_, record in latest.items()
     ]
+
+
+def _movements(moved: Iterable[bytes]) -> list[tuple[Any, ...]]:
+    """One row an entry, in the order of the table's columns."""
+    rows = []
+    for value in moved:
+        try:
+            entry = _decode_entry(value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.error("ledger.unreadable", error=str(error), value=value[:200])
+            continue
+        amounts = {name: parse_amount(getattr(entry, name)) for name in _AMOUNTS}
+        if any(isinstance(amount, Error) for amount in amounts.values()):
+            log.error("ledger.unreadable", error="no amount", value=value[:200])
+            continue
+        rows.append(tuple(amounts[name] if name in amounts else getattr(entry, name) for name in _LEDGER))
+    return rows
 
 
 def _insert(engine: sql.Engine, table: sql.Table) -> Any:

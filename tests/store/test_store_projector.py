@@ -17,6 +17,7 @@ from pipeline.store.projector import run_projector
 from pipeline.store.queries import ReadModel
 from pipeline.store.writer import Writer
 from pipeline.streaming.topics import TopicNames
+from schemas.ledger import Kind, LedgerEntry
 
 _CHILD = """
 import asyncio, sys
@@ -79,6 +80,34 @@ def test_what_is_on_the_topic_is_in_the_read_model_and_stays_read(settings):
     publish(settings, [status(0, 1), status(1, 2), status(100, 1)])  # a late one, a repeat, a new one
     project(settings, lambda model: model.counts() == {"DELIVERED": 100, "ACCEPTED": 1})
     assert sum(stored(settings)[1].values()) == 303
+
+
+def test_the_ledger_is_read_beside_the_statuses(settings):
+    """Rows and offsets of both, whichever comes, and killed in between: repeats of a crash are there once."""
+    ledger = TopicNames(settings.kafka.topic_prefix).ledger
+    entries = [
+        LedgerEntry(
+            account=f"account-{n % 3}", sequence=n // 3 + 1, kind=Kind.TOP_UP, amount="0.01", currency="EUR",
+            source="bank", target="available", balance=f"{(n // 3 + 1) / 100:.2f}", reserved="0.00", at=status(0, 1).at,
+        )
+        for n in range(300)
+    ]  # fmt: skip
+    rows = [(one.account.encode(), encode(one), int(one.account[-1])) for one in entries]
+    broker.produce(settings, ledger, rows[:200])
+
+    def last(model, number):
+        found = model.last_movement(f"account-{number}")
+        return found and (found.sequence, found.balance)
+
+    project(settings, lambda model: [last(model, n) for n in range(3)] == [(67, 670_000), (67, 670_000), (66, 660_000)])
+    publish(settings, [status(n, 1) for n in range(10)])
+    broker.produce(settings, ledger, rows[100:])
+    project(settings, lambda model: last(model, 2) == (100, 1_000_000) and model.counts() == {"ACCEPTED": 10})
+    engine = open_database(settings)
+    assert len(ReadModel(engine).movements("account-2", limit=1000)) == 100
+    assert sum(Writer(engine).offsets(ledger).values()) == 400
+    assert sum(Writer(engine).offsets(topic_of(settings)).values()) == 10
+    engine.dispose()
 
 
 def test_a_deleted_database_is_built_again(settings):
