@@ -20,10 +20,10 @@ from pipeline.moderation.written import Written
 _CHUNK = 512  # texts gone over at once: the arrays stay in the processor's cache
 # What reading candidates in one text may cost, in characters gone over: more than any text needs, unless its candidates
 # overlap manifold, as those of terms nested in one another do.
-_COSTS = 6144, 1  # at least, and for each character of the text
+_COSTS = 3072, 0.3  # at least, and for each character of the text
 _COSTS_OF_A_VARIANT = 3072, 0.5
 _COST_OF_A_READING = 24
-_MOST_BEYOND = 20_000  # characters; once these costs are spent, for terms that stand there undisguised
+_MOST_BEYOND = 6_000  # characters; once these costs are spent, for terms that stand there undisguised
 _CONTEXT = 12  # characters beside a candidate that can decide whether it is one
 _LEAST_BY_SOUND = 5  # letters
 _RUN_ENDS = 64  # how far into a run of one letter a term's first letter is looked for, from either end
