@@ -48,11 +48,12 @@ def pay(
         priced.prices = decision.prices  # a replay tells what was decided, whatever the price list says today
     if priced is None:
         return None, None
+    unpaid: Sequence[int] = range(decision.paid, len(priced))
     if decision.funding:
         unpaid = [p for p, source in enumerate(decision.funding) if not source and p not in decision.excluded]
         priced.bundles = decision.bundles
         priced.funding = bytes([max(source - 1, 0) for source in decision.funding])
-    else:
+    elif decision.excluded:
         unpaid = [p for p in range(len(priced)) if p not in decision.excluded][decision.paid :]
     return split("price", priced, decision.excluded | dict.fromkeys(unpaid, decision.why or _NO_CREDIT))
 
@@ -65,8 +66,10 @@ def _decide(book: Book, batch: Batch, priced: Batch | None, minimum: int, fine: 
     fine = min(fine, max(available, 0))
     offer = Offer.of(priced, limits, [] if batch.dry_run else ledger.bundles, batch.received_at)
     room, why = within(limits, usage, offer.costs)
-    wallet = [place for place in range(room) if not offer.source[place]] if offer.source else range(room)
-    costs, parts = [offer.costs[place] for place in wallet], [offer.counts[place] for place in wallet]
+    costs, parts = offer.costs[:room], offer.counts[:room]
+    if offer.source:
+        wallet = [place for place in range(room) if not offer.source[place]]
+        costs, parts = [costs[place] for place in wallet], [parts[place] for place in wallet]
     least = minimum if batch.tariff == WORLDWIDE else 0
     paid = affordable(available - fine, costs, [least * count for count in parts])
     if paid < len(costs):
