@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from pipeline.billing import Limits
 from pipeline.config import Settings
-from pipeline.streaming.follow import Follower
+from pipeline.streaming.follow import Directory
 from pipeline.streaming.topics import TopicNames
 from schemas.errors import MALFORMED_REQUEST, Error
 
@@ -154,20 +154,9 @@ async def put(producer: AIOKafkaProducer, topic: str, record: AccountRecord) -> 
     await producer.send_and_wait(topic, key=record.name.encode(), value=msgspec.json.encode(record))
 
 
-class AccountDirectory(Register):
+class AccountDirectory(Register, Directory):
     """Every account, in memory. Start it before use; `refresh` before refusing somebody it does not know."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self._follower = Follower(settings.kafka, TopicNames(settings.kafka.topic_prefix).accounts, self.take)
-
-    async def start(self) -> None:
-        """Return when every account is read."""
-        await self._follower.start()
-
-    async def refresh(self) -> None:
-        """See every change acknowledged before this call. Raises KafkaError; bound it."""
-        await self._follower.catch_up()
-
-    async def stop(self) -> None:
-        await self._follower.stop()
+        self.follow(settings.kafka, TopicNames(settings.kafka.topic_prefix).accounts)

@@ -13,7 +13,7 @@ import structlog
 from pipeline.config import Settings
 from pipeline.numbers import classify
 from pipeline.ops import metrics
-from pipeline.streaming.follow import Follower
+from pipeline.streaming.follow import Directory
 from pipeline.streaming.topics import TopicNames
 from schemas.errors import Error
 
@@ -158,20 +158,9 @@ class OptOuts:
                 del self._ordered[account]
 
 
-class OptOutDirectory(OptOuts):
+class OptOutDirectory(OptOuts, Directory):
     """Every opt-out, in memory and up to date. Start it before use."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self._follower = Follower(settings.kafka, TopicNames(settings.kafka.topic_prefix).opt_outs, self.take)
-
-    async def start(self) -> None:
-        """Return when every opt-out is read."""
-        await self._follower.start()
-
-    async def refresh(self) -> None:
-        """See every change acknowledged before this call. Raises KafkaError; bound it."""
-        await self._follower.catch_up()
-
-    async def stop(self) -> None:
-        await self._follower.stop()
+        self.follow(settings.kafka, TopicNames(settings.kafka.topic_prefix).opt_outs)

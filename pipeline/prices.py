@@ -21,7 +21,7 @@ from pipeline.config import Settings
 from pipeline.lists import price_list
 from pipeline.streaming import client
 from pipeline.streaming.client import MAX_RECORD_BYTES
-from pipeline.streaming.follow import Follower
+from pipeline.streaming.follow import Directory
 from pipeline.streaming.topics import TopicNames
 from schemas.errors import MALFORMED_REQUEST, Error
 
@@ -147,7 +147,7 @@ def _loader(version: Version, content: bytes) -> Callable[[], PriceList | None]:
     return load
 
 
-class PriceDirectory(Register):
+class PriceDirectory(Register, Directory):
     """Every version, in memory and up to date; before the first of them the configured list or the sample is in
     force. Start it before use. Raises ConfigError where the configured list is faulty."""
 
@@ -155,11 +155,7 @@ class PriceDirectory(Register):
         super().__init__(price_list(settings))
         self._settings = settings
         self._topic = TopicNames(settings.kafka.topic_prefix).prices
-        self._follower = Follower(settings.kafka, self._topic, self.take)
-
-    async def start(self) -> None:
-        """Return when every version is read."""
-        await self._follower.start()
+        self.follow(settings.kafka, self._topic)
 
     async def keep_configured(self, now: int, by: str) -> None:
         """Have the configured list on the topic, for the trace; whoever sets prices by it does this once started.
@@ -176,10 +172,3 @@ class PriceDirectory(Register):
             await put(producer, self._topic, record)
         finally:
             await producer.stop()
-
-    async def refresh(self) -> None:
-        """See every change acknowledged before this call. Raises KafkaError; bound it."""
-        await self._follower.catch_up()
-
-    async def stop(self) -> None:
-        await self._follower.stop()

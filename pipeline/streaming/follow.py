@@ -125,3 +125,28 @@ class Follower:
     async def _reached(self, ends: dict[TopicPartition, int]) -> bool:
         assert self._reader
         return all([await self._reader.position(partition) >= end for partition, end in ends.items()])
+
+
+class Directory:
+    """What a compacted topic tells, in memory and up to date: beside a register with a `take` for its records, the part
+    that follows. Start it before use; `refresh` before refusing what it does not know."""
+
+    def take(self, key: bytes, value: bytes | None) -> None:
+        """A record of the topic; None is a deletion."""
+        raise NotImplementedError
+
+    def follow(self, kafka: Kafka, topic: str) -> None:
+        """Name the topic. Nothing is read before the start."""
+        self._follower = Follower(kafka, topic, self.take)
+
+    async def start(self) -> None:
+        """Return when everything that was there at the start is read."""
+        await self._follower.start()
+
+    async def refresh(self) -> None:
+        """See every change acknowledged before this call. Raises KafkaError; bound it."""
+        await self._follower.catch_up()
+
+    async def stop(self) -> None:
+        """Stop following; what was read stays."""
+        await self._follower.stop()
