@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
 
-from pipeline.billing import Limits
+from pipeline.billing import Limits, Trip
 from pipeline.config import Settings
 from pipeline.streaming.follow import Directory
 from pipeline.streaming.topics import TopicNames
@@ -67,10 +68,45 @@ def blocklist_key(account: str) -> bytes:
     return _BLOCKLIST + account.encode()
 
 
+class Hold(msgspec.Struct, rename="camel", frozen=True):
+    """A range of numbers ("+20100123": a number without its last four digits) to which an account may not send: by the
+    pumping guard, or by an operator. A record of its own as a blocklisting is.
+
+    `at`: Unix ms. `batch`: the first that was refused for it (None: an operator's word). `released`: it may send there
+    again, and the guard leaves the range alone.
+    """
+
+    account: str
+    range: str
+    reason: str
+    at: int
+    batch: str | None = None
+    released: bool = False
+
+    @classmethod
+    def of(cls, account: str, trip: Trip) -> "Hold":
+        """What follows from a trip; always the same."""
+        share = f"{trip.count} of {trip.messages} messages in an hour, {trip.count / trip.messages:.0%}"
+        return cls(account, trip.range, f"sudden and costly: {share}", trip.at, trip.batch)
+
+    @property
+    def key(self) -> bytes:
+        """Its key on the topic."""
+        return _HOLD + f"{self.account}/{self.range}".encode()
+
+    @property
+    def value(self) -> bytes:
+        return msgspec.json.encode(self)
+
+
+_HOLD = b"hold/"
+
+
 class Register:
-    """What the topic tells: every account by name and by token, blocklisted or not."""
+    """What the topic tells: every account by name and by token, blocklisted or not, and what of its traffic is held."""
 
     def __init__(self) -> None:
+        self._holds: dict[str, dict[str, Hold]] = {}
         self._records: dict[str, AccountRecord] = {}
         self._blocked: dict[str, Blocklisting] = {}
         self._by_name: dict[str, AccountRecord] = {}
@@ -91,9 +127,17 @@ class Register:
         """The account this bearer token belongs to."""
         return self._by_hash.get(hash_token(token))
 
+    def holds(self, name: str) -> Mapping[str, Hold]:
+        """What is known of the account's ranges, held or released, by range."""
+        return self._holds.get(name, _NONE)
+
     def take(self, key: bytes, value: bytes | None) -> None:
         """A record of the topic; None is a deletion."""
         try:
+            if key.startswith(_HOLD):
+                name, _, held = key.removeprefix(_HOLD).decode().partition("/")
+                _put(self._holds.setdefault(name, {}), held, _decode_hold(value) if value else None)
+                return
             name = key.removeprefix(_BLOCKLIST).decode()
             if key.startswith(_BLOCKLIST):
                 _put(self._blocked, name, _decode_blocklisting(value) if value else None)
@@ -124,6 +168,8 @@ def _put(where: dict[str, _T], name: str, value: _T | None) -> None:
 
 _decode = msgspec.json.Decoder(AccountRecord).decode
 _decode_blocklisting = msgspec.json.Decoder(Blocklisting).decode
+_decode_hold = msgspec.json.Decoder(Hold).decode
+_NONE: Mapping[str, Hold] = {}
 
 
 def new_token() -> tuple[str, str]:

@@ -12,6 +12,7 @@ from pipeline.commands import (
     bench,
     dead_letters,
     demo,
+    holds,
     in_doubt,
     inspect,
     ledger,
@@ -34,8 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for module in (
-    processes, demo, messages, in_doubt, inspect, accounts, statements, ledger, opt_outs, moderation_lists, show_topics,
-    prices, dead_letters, bench,
+    processes, demo, messages, in_doubt, inspect, accounts, statements, holds, ledger, opt_outs,
+    moderation_lists, show_topics, prices, dead_letters, bench,
 ):  # fmt: skip
     module.register(app)
 

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from pipeline.billing import Rule, parse_amount
 from pipeline.text import LANGUAGES, Wire
+from schemas.errors import Error
 
 DEFAULT_FILE = Path("sms-pipeline.toml")
 EMBEDDED = "embedded"
@@ -84,6 +86,32 @@ class Billing(_Section):
     prices: Path | None = None
     minimum: str = "1.00"
     refund: list[Literal["REJECTED", "UNDELIVERABLE", "DELETED", "EXPIRED"]] = ["REJECTED"]
+
+
+class Pumping(_Section):
+    """A range of 10,000 numbers at `price` a part or more ("": none is) that gets, out of nothing, `share` of an
+    account's messages in an hour, and `least` of them at least, is held until an operator releases it.
+    """
+
+    price: str = "0.10"
+    share: float = Field(default=0.25, gt=0, le=1, allow_inf_nan=False)
+    least: int = Field(default=100, ge=1)
+
+    @field_validator("price")
+    @classmethod
+    def _an_amount(cls, price: str) -> str:
+        micros = parse_amount(price) if price else 0
+        if isinstance(micros, Error):
+            raise ValueError(f'{micros.message}; "" switches the guard off')
+        if price and micros <= 0:
+            raise ValueError(f'"{price}" is not more than nothing; "" switches the guard off')
+        return price
+
+    @property
+    def rule(self) -> Rule | None:
+        """The same for those who judge; None where the guard is off."""
+        micros = parse_amount(self.price)
+        return None if isinstance(micros, Error) else Rule(micros, self.share, self.least)
 
 
 class DeadLetters(_Section):
@@ -206,6 +234,7 @@ class Settings(BaseSettings):
     gateway: Gateway = Gateway()
     moderation: Moderation = Moderation()
     billing: Billing = Billing()
+    pumping: Pumping = Pumping()
     limits: Limits = Limits()
     dead_letters: DeadLetters = DeadLetters()
     metrics: Metrics = Metrics()

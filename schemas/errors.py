@@ -44,6 +44,7 @@ COUNTRY_NOT_ALLOWED = 3022
 TOO_EXPENSIVE = 3023
 RATE_LIMIT = 3024
 DAILY_LIMIT = 3025
+TRAFFIC_HELD = 3026
 
 NO_ROUTE = 3030
 CARRIER_UNAVAILABLE = 3031
@@ -91,6 +92,7 @@ CATALOGUE: dict[int, str] = {
     TOO_EXPENSIVE: "The message costs more than the account allows for one.",
     RATE_LIMIT: "The account's messages a second are used up.",
     DAILY_LIMIT: "The account's messages or spending of the day are used up.",
+    TRAFFIC_HELD: "The account's traffic to this range of numbers is held: it came suddenly, and is costly.",
     NO_ROUTE: "No route leads to this destination.",
     CARRIER_UNAVAILABLE: "No carrier could be reached before the message's validity ended.",
     CARRIER_REJECTED: "The carrier refused the message.",

@@ -6,6 +6,7 @@ from pipeline.billing.limits import Limits, Usage, near, within
 from pipeline.billing.money import MICROS, format_amount, format_price, parse_amount
 from pipeline.billing.price_book import PriceBook
 from pipeline.billing.prices import PriceList, View
+from pipeline.billing.pumping import Rule, Traffic, Trip, range_of
 
 __all__ = [
     "MICROS",
@@ -14,6 +15,9 @@ __all__ = [
     "Limits",
     "PriceBook",
     "PriceList",
+    "Rule",
+    "Traffic",
+    "Trip",
     "Usage",
     "View",
     "affordable",
@@ -22,5 +26,6 @@ __all__ = [
     "fund",
     "near",
     "parse_amount",
+    "range_of",
     "within",
 ]

@@ -26,6 +26,7 @@ PROHIBITED = Counter(
 BLOCKLISTED = Counter("sms_blocklisted_total", "Batches whose prohibited content had their account blocklisted.")
 PENALTIES = Counter("sms_penalties_amount_total", "Penalties for prohibited content, in units of the currency.")
 LIMITS = Counter("sms_limits_reached_total", "Times an account's limit was reached, once a day and code.", ["code"])
+HOLDS = Counter("sms_traffic_held_total", "Ranges of numbers that an account's sudden, costly traffic had held.")
 LIST_RELOADS = Counter(
     "sms_list_reloads_total", "Changes of the moderation's lists that were taken in, or refused as faulty.", ["result"]
 )

@@ -17,8 +17,8 @@ import msgspec
 import orjson
 import structlog
 
-from pipeline.accounts import Register
-from pipeline.billing import Account, Bundle, Limits, Usage, format_amount
+from pipeline.accounts import Hold, Register
+from pipeline.billing import Account, Bundle, Limits, Traffic, Usage, format_amount
 from pipeline.config import Settings
 from pipeline.ops import metrics
 from pipeline.records import Batch, Credit, Settlement, encode
@@ -50,6 +50,7 @@ class Ledger(msgspec.Struct, array_like=True, frozen=True):
     revision: int = 0
     usage: Usage = Usage()
     bundles: list[Bundle] = []
+    traffic: Traffic = Traffic()
 
 
 class _About(msgspec.Struct):
@@ -91,27 +92,34 @@ class Bank:
         self.names = names
         self.accounts = accounts
         self.currency = settings.billing.currency
-        self._told: dict[str, tuple[int, int]] = {}  # the revision that was told of each account, and in which window
-        self._window = 0
+        self.pumping = settings.pumping.rule
+        self._told: dict[str, int] = {}  # the revision of each account that is sent for sure
+        self._telling: dict[str, int] = {}  # those that this window sends
         self._step: Step | None = None
 
     def open(self, record: Record, step: Step) -> "Book":
-        """The accounts as one record meets them. Windows of the stage follow one another, and one that does not end
-        well ends the process."""
+        """The accounts as one record meets them. Windows of the stage follow one another."""
         if step is not self._step:
-            self._step, self._window = step, self._window + 1
+            self._step, self._telling = step, {}
+            telling = self._telling
+
+            async def sending(_: Step) -> None:
+                self._told |= telling
+
+            # A window that gets as far as its actions sends what it tells, or ends the process. One in which a record
+            # turns out to be poison does not get there: it is thrown away, and its records come again one by one.
+            step.act(sending)
         return Book(self, record, step)
 
     def sent(self, account: str, revision: int) -> bool:
         """Whether everything up to `revision` is sent for sure: it was told in a window that has ended."""
-        told, window = self._told.get(account, (-1, 0))
-        return told == revision and window < self._window
+        return self._told.get(account) == revision
 
     def tells(self, account: str, revision: int) -> bool:
         """Note that this window tells it; False where it is told already."""
-        if self._told.get(account, (-1, 0))[0] == revision:
+        if revision in (self._told.get(account), self._telling.get(account)):
             return False
-        self._told[account] = revision, self._window
+        self._telling[account] = revision
         return True
 
 
@@ -120,6 +128,7 @@ class Book:
 
     def __init__(self, bank: Bank, record: Record, step: Step) -> None:
         self.record = record
+        self.pumping = bank.pumping
         self._bank, self._step = bank, step
         self._open: dict[str, tuple[Ledger, bool]] = {}
         self._answered: set[bytes] = set()
@@ -140,6 +149,9 @@ class Book:
                 elif self._bank.tells(account, ledger.revision):
                     self._news += ledger.untold
                     self._retold.add(account)
+            if ledger.traffic.tripped:
+                traffic = ledger.traffic.told(self._bank.accounts.holds(account))
+                ledger = msgspec.structs.replace(ledger, traffic=traffic)
             self._before[account] = ledger.money.available
             self._open[account] = ledger, counted
         return self._open[account][0]
@@ -193,6 +205,14 @@ class Book:
         """The account's limits as of now."""
         known = self._bank.accounts.get(account)
         return known.limits if known else Limits()
+
+    def holds(self, account: str) -> dict[str, bool]:
+        """Ranges of the account: whether each is held, or released. What is known of a range goes before its trip."""
+        known, tripped = self._bank.accounts.holds(account), self.ledger(account).traffic.tripped
+        if not (known or tripped):
+            return {}
+        found = {trip.range: True for trip in tripped}
+        return found | {name: not hold.released for name, hold in known.items()}
 
     def answers_for(self, batch: Batch) -> bool:
         """Whether the batch is decided on by this record: not where another brought it before, or it stands twice in
@@ -308,6 +328,9 @@ class Book:
                 ledger = msgspec.structs.replace(ledger, applied=applied)
                 self._step.view.put_first(b"a" + account.encode(), ledger, last=not settled)
             self._tell_balance(account, ledger)
+            for trip in ledger.traffic.tripped:  # in each window, until the register has it
+                hold = Hold.of(account, trip)
+                self._step.outbox.latest(self._bank.names.accounts, 0, hold.key, hold.value)
         if settled:
             for batch, decision in self.decisions.items():  # whose accounts are written: a replay brings them level
                 self._step.view.put_first(b"d" + batch, decision)

@@ -1,7 +1,7 @@
 """Paying: which messages of a batch the account may send, and who pays for them.
 
-Limits of the account come first, then its bundles, then the wallet as far as it goes. What is decided is durable before
-anybody hears of it, and is what a replay tells again.
+Limits of the account come first, then the pumping guard, its bundles, and the wallet as far as it goes. What is decided
+is durable before anybody hears of it, and is what a replay tells again.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ from pipeline.ops import metrics
 from pipeline.records import Batch, Rejected
 from pipeline.stages.book import Book, Decision
 from pipeline.stages.common import split
+from pipeline.stages.guard import Guard
 from schemas import errors
 from schemas.errors import Error
 from schemas.intake import WORLDWIDE
@@ -64,7 +65,8 @@ def _decide(book: Book, batch: Batch, priced: Batch | None, minimum: int, fine: 
     usage = ledger.usage.at(batch.received_at)
     available = ledger.money.available + limits.credit
     fine = min(fine, max(available, 0))
-    offer = Offer.of(priced, limits, [] if batch.dry_run else ledger.bundles, batch.received_at)
+    guard = Guard(book, batch)
+    offer = Offer.of(priced, limits, guard, [] if batch.dry_run else ledger.bundles, batch.received_at)
     room, why = within(limits, usage, offer.costs)
     costs, parts = offer.costs[:room], offer.counts[:room]
     if offer.source:
@@ -81,6 +83,7 @@ def _decide(book: Book, batch: Batch, priced: Batch | None, minimum: int, fine: 
         )
     reserve = 0 if batch.dry_run else sum(costs[:paid])
     funding, used = offer.funded(room, paid)
+    going = [place for place, source in enumerate(funding) if source] if funding else offer.positions[:paid]
     record = book.record
     made = Decision(
         record.topic, record.offset, batch.request, paid, reserve, list(priced.prices) if priced else [],
@@ -97,14 +100,15 @@ def _decide(book: Book, batch: Batch, priced: Batch | None, minimum: int, fine: 
             left = bundle.left - taken
             more = {"bundle": bundle.name, "bundle_left": left, "messages": messages, "parts": taken}
             book.move(account, Kind.RESERVE, 0, at, **about, **more)
+    guard.count(going)
     if limits != Limits() and not batch.dry_run:
-        _use(book, account, limits, usage.plus(paid + sum(messages for messages, _ in used), reserve), why)
+        _use(book, account, limits, usage.plus(len(going), reserve), why)
     return made
 
 
 class Offer(msgspec.Struct):
-    """The messages of a batch that limits do not shut out, in order: position, parts and cost of each, and the bundle
-    that would pay (see `fund`; b"": there is none). `excluded`: why the others are shut out."""
+    """The messages of a batch that neither limits nor the guard shut out, in order: position, parts and cost of each,
+    and the bundle that would pay (see `fund`; b"": there is none). `excluded`: why the others are shut out."""
 
     size: int
     positions: Sequence[int]
@@ -115,12 +119,13 @@ class Offer(msgspec.Struct):
     source: bytes
 
     @classmethod
-    def of(cls, priced: Batch | None, limits: Limits, bundles: list[Bundle], at: int) -> "Offer":
+    def of(cls, priced: Batch | None, limits: Limits, guard: Guard, bundles: list[Bundle], at: int) -> "Offer":
         """`at`: Unix ms of the request."""
         if priced is None:
             return cls(0, [], [], [], {}, [], b"")
         counts, costs = _costs(priced)
         excluded = _shut_out(priced, costs, limits) if limits.countries or limits.price is not None else {}
+        excluded |= guard.refuse(priced, excluded)
         positions: Sequence[int] = range(len(priced))
         if excluded:
             positions = [position for position in positions if position not in excluded]

@@ -138,7 +138,7 @@ def catalogue(settings: Settings) -> list[Topic]:
         Topic(names.credits, "accounts' top-ups, by account", n, flow),
         Topic(names.ticks, "the clock of expiry, one tick a partition", n, flow | {"retention.ms": str(3600 * 1000)}),
         Topic(names.resolutions, "operators' word on messages in doubt, by batch", n, flow),
-        Topic(names.accounts, "accounts: name, token hashes, blocklisting", 1, latest),
+        Topic(names.accounts, "accounts: name, token hashes, blocklisting, held ranges", 1, latest),
         Topic(names.opt_outs, "who asked an account not to write any more", 1, latest),
         Topic(names.lists, "entries of the moderation's lists, beside those in files", 1, latest),
         Topic(names.findings, "what the moderation's lists found, blocked or flagged", n, long, public=True),
@@ -148,7 +148,7 @@ def catalogue(settings: Settings) -> list[Topic]:
     kept = {"retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
     found += [
         Topic(names.ledger, "every movement of money, by account, kept for ever", n, kept, public=True),
-        Topic(names.events, "accounts near or at a limit, or low in credit", n, long, public=True),
+        Topic(names.events, "accounts near or at a limit, low in credit, with traffic held", n, long, public=True),
         Topic(names.prices, "versions of the price list", 1, latest),
     ]
     found += [

@@ -27,6 +27,8 @@ from pipeline.records import (
 )
 from pipeline.stages import price as stage
 from pipeline.stages.book import Decision, Ledger
+from pipeline.streaming.outbox import Outbox
+from pipeline.streaming.stage import Step
 from schemas import errors
 from schemas.errors import Error
 from schemas.ledger import Kind, LedgerEntry
@@ -279,6 +281,17 @@ def test_money_is_conserved_over_both_lanes(shared_table: Table, credit: int, da
 
 def credited(table: Table, amount: int) -> None:
     table.window(desk()[CREDITS], [record(CREDITS, encode([Credit("acme", amount, "opening")]))])
+
+
+def test_what_a_window_thrown_away_for_poison_would_have_told_is_told_one_by_one(table: Table):
+    table.window(desk()[CREDITS], [record(CREDITS, encode([Credit("acme", 10 * EURO, "first")]))])
+    row = record(BULK, encode([batch(1, 4)]))
+    table.window(desk()[BULK], [row], sent=False)  # killed before its outputs
+    process = desk()
+    process[BULK](row, Step(table.view(), Outbox()))  # shares a window with a record that raises: not carried out
+    sent = table.window(process[BULK], [row])
+    assert [entry.kind for entry in entries(sent)] == [Kind.TOP_UP, Kind.RESERVE]
+    assert sent.rows["t.balances"]
 
 
 def test_a_decision_torn_from_its_reserve_does_not_stop_the_other_lane_or_itself(table: Table):
