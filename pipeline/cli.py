@@ -16,6 +16,7 @@ from pipeline.commands import (
     in_doubt,
     inspect,
     ledger,
+    margin,
     messages,
     moderation_lists,
     opt_outs,
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for module in (
-    processes, demo, messages, in_doubt, inspect, accounts, statements, holds, ledger, opt_outs,
+    processes, demo, messages, in_doubt, inspect, accounts, statements, margin, holds, ledger, opt_outs,
     moderation_lists, show_topics, prices, dead_letters, bench,
 ):  # fmt: skip
     module.register(app)

@@ -53,3 +53,5 @@ CLOUDEVENT_SOURCE = b"sms-pipeline"
 
 #: Header of a message's first status record: its text as sent, in UTF-8, for the read model. No CloudEvents attribute.
 TEXT_HEADER = "sms_text"
+#: Beside it, where it is known: the operator that the recipient's number range was given to.
+OPERATOR_HEADER = "sms_operator"

@@ -6,12 +6,13 @@ Statement and spend are the read model's, which follows the pipeline within mome
 import sys
 import time
 import uuid
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline import config
-from pipeline.billing import format_amount, parse_amount
+from pipeline.billing import parse_amount
 from pipeline.billing.price_rows import format_time, parse_time
 from pipeline.commands.accounts import Name, Reference, Timeout, account, count_in, existing
 from pipeline.commands.common import ConfigOption, JsonOption, fail, running, show_json
@@ -20,6 +21,9 @@ from pipeline.commands.stored import answering, opened
 from pipeline.records import Credit
 from schemas.errors import Error
 from schemas.ledger import Kind
+
+if TYPE_CHECKING:
+    from pipeline.store.spending import Spend
 
 _MOST_REASON = 500
 
@@ -78,7 +82,7 @@ def statement(
     """Show an account's movements, newest first, with its balance after each. With --json: an object a line."""
     if csv and json:
         fail("--csv or --json, not both", 2)
-    times = [None if moment is None else format_time(moment) for moment in _times(since, until)]
+    bounds = [None if moment is None else format_time(moment) for moment in times(since, until)]
     engine = opened(config.load(config_file))
     from pipeline.store.queries import Movement, ReadModel
     from pipeline.store.statement import csv_chunks, pages, told
@@ -86,7 +90,7 @@ def statement(
     model = ReadModel(engine)
 
     def read(before: int | None, limit: int) -> list[Movement]:
-        return model.movements(name, kinds=kind, since=times[0], until=times[1], before=before, limit=limit)
+        return model.movements(name, kinds=kind, since=bounds[0], until=bounds[1], before=before, limit=limit)
 
     with answering():
         if model.last_movement(name) is None:
@@ -116,40 +120,54 @@ def _parts(view: dict[str, object]) -> str | None:
 
 def spend(
     name: Name,
-    by: Annotated[str, typer.Option(help="day, country or carrier.")] = "day",
+    by: Annotated[str, typer.Option(help="day, country, operator or carrier.")] = "day",
+    margin: Annotated[bool, typer.Option("--margin", help="Also what the messages cost us, and what is left.")] = False,
     since: Since = None,
     until: Until = None,
     json: JsonOption = False,
     config_file: ConfigOption = None,
 ) -> None:
-    """Show what an account's messages cost that carriers took, by day of the request (UTC), country or carrier.
+    """Show what an account's messages cost that carriers took, by day of the request (UTC), country, operator or
+    carrier. What was given back is not counted.
 
     The last 30 days, unless told otherwise. With --json: an object a line.
     """
-    times = _times(since, until)
+    bounds = times(since, until)
     settings = config.load(config_file)
     engine = opened(settings)
-    from pipeline.store.queries import SPEND_BY, ReadModel
-    from pipeline.store.statement import period, told_spend
+    from pipeline.store.queries import ReadModel
+    from pipeline.store.spending import SPEND_BY
+    from pipeline.store.statement import period
 
     if by not in SPEND_BY:
         fail(f"--by {by}: {', '.join(SPEND_BY)} are known", 2)
     with answering():
-        found = ReadModel(engine).spend(name, by, *period(*times, time.time_ns() // 1_000_000))
+        asked = period(*bounds, time.time_ns() // 1_000_000)
+        found = ReadModel(engine).spend(name, by, *asked, settings.billing.refund)
+    show_spend(found, by, settings.billing.currency, margin=margin, json=json)
+
+
+def show_spend(found: "Sequence[Spend]", by: str, currency: str, *, margin: bool, json: bool) -> None:
+    """Print what was spent, `margin`: with our costs; as objects or as a table with its sums."""
+    from pipeline.store.spending import together
+    from pipeline.store.statement import told_margin, told_spend
+
+    tell = told_margin if margin else told_spend
     if json:
         for one in found:
-            show_json(told_spend(by, one))
+            show_json(tell(one))
         return
-    line = "{:<16}  {:>10}  {:>10}  {:>14}"
-    print(line.format(by, "messages", "parts", settings.billing.currency))
-    for one in found:
-        print(line.format(one.key or "", one.messages, one.parts, format_amount(one.amount)))
-    sums = [sum(column) for column in zip(*((one.messages, one.parts, one.amount) for one in found), strict=True)]
-    if len(found) > 1:
-        print(line.format("in all", *sums[:2], format_amount(sums[2])))
+    names = list(found[0].about) if found else [by]
+    columns = ["messages", "parts", "amount", *(["cost", "margin", "uncosted"] if margin else [])]
+    line = "  ".join(["{:<16}"] * len(names) + ["{:>10}"] * 2 + ["{:>14}"] * (len(columns) - 2))
+    print(line.format(*names, *(currency if column == "amount" else column for column in columns)))
+    for one in [*found, *([together(found)] if len(found) > 1 else [])]:
+        view = tell(one)
+        about = [one.about.get(name) or "" for name in names] if one.about else ["in all", *[""] * (len(names) - 1)]
+        print(line.format(*about, *("-" if view[column] is None else view[column] for column in columns)))
 
 
-def _times(since: str | None, until: str | None) -> tuple[int | None, int | None]:
+def times(since: str | None, until: str | None) -> tuple[int | None, int | None]:
     """Unix ms; None where nothing is given."""
     found: list[int | None] = []
     for option, text in (("--from", since), ("--to", until)):

@@ -16,7 +16,8 @@ from pipeline.gateway.problems import Refusal, problem, refuse
 from pipeline.gateway.reading import reader
 from pipeline.gateway.services import services
 from pipeline.store import statement as statements
-from pipeline.store.queries import SPEND_BY, Movement
+from pipeline.store.queries import Movement
+from pipeline.store.spending import SPEND_BY
 from schemas import errors
 from schemas.errors import Error
 from schemas.ledger import Kind
@@ -90,14 +91,12 @@ async def statement(
 
 @router.get("/statistics/spend", summary="What the account's messages cost")
 async def spend(request: Request, by: str = "day", since: Since = "", until: Until = "") -> Response:
-    """Messages that carriers took, their parts and amount, by day of the request (UTC), country or carrier. The last 30
-    days unless told otherwise; at most 366."""
+    """Messages that carriers took, their parts and what of their price was not given back, by day of the request (UTC),
+    country, operator or carrier. The last 30 days unless told otherwise; at most 366."""
     asked = await reader(request)
     if isinstance(asked, Refusal):
         return problem(asked)
     account, model = asked
-    if by == "operator":
-        return problem(_wrong("by: operator is not known of a message; choose day, country or carrier"))
     if by not in SPEND_BY:
         return problem(_wrong(f"by: {by[:64]!r} is not one of {', '.join(SPEND_BY)}"))
     times = _times(since, until)
@@ -106,8 +105,9 @@ async def spend(request: Request, by: str = "day", since: Since = "", until: Unt
     first, past = statements.period(*times, time.time_ns() // 1_000_000)
     if past - first > statements.MOST_DAYS * statements.DAY_SECONDS:
         return problem(_wrong(f"from: more than {statements.MOST_DAYS} days before to; ask for less at a time"))
-    found = await asyncio.to_thread(model.spend, account.name, by, first, past)
-    view = [statements.told_spend(by, one) for one in found]
+    refunds = services(request).settings.billing.refund
+    found = await asyncio.to_thread(model.spend, account.name, by, first, past, refunds)
+    view = [statements.told_spend(one) for one in found]
     return Response(orjson.dumps({"data": view}), media_type="application/json")
 
 

@@ -5,19 +5,24 @@ in between tells it at its next start, whichever topic it reads first then; and 
 decided, no message is ever told two ends.
 """
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import msgspec
 
 from pipeline import ids
 from pipeline.records import Batch, Settlement
-from pipeline.stages.fate import Progress, Sent, Teller
+from pipeline.stages.fate import Progress, Sent, Teller, position_of
 from pipeline.streaming.stage import Step
 from pipeline.streaming.topics import BULK, PRIORITY, TopicNames
 from schemas.states import TERMINAL, Detailed
-from schemas.status import TEXT_HEADER
+from schemas.status import OPERATOR_HEADER, TEXT_HEADER
 
 #: In `Sent.which`: through no carrier yet.
 NONE = 255
 _TEXT_CHARACTERS = 5_000
+#: Hex digits of a message id that tell the recipient's place (pipeline/ids.py).
+_INDEX_DIGITS = 6
 
 
 class Telling:
@@ -85,9 +90,23 @@ class Telling:
     def record(
         self, step: Step, batch: Batch, told: tuple[bytes, bytes, list[tuple[str, bytes]]], text: str | None
     ) -> None:
-        """Put a status record in the step's outbox; the message's text travels on its first."""
+        """Put a status record in the step's outbox; the message's text and operator travel on its first."""
         key, value, headers = told
         if text is not None:
             headers.append((TEXT_HEADER, text[:_TEXT_CHARACTERS].encode("utf-8", "replace")))
+            headers += _operator(batch, key)
         partition = ids.partition_of(batch.id, self._partitions)
         step.outbox.record(self._names.status, partition, value, key=key, headers=headers)
+
+
+def _operator(batch: Batch, message: bytes) -> Sequence[tuple[str, bytes]]:
+    """The header that tells a message's operator (`message`: its id), where one is known."""
+    if len(batch.destinations) == 1:
+        return _operator_header(batch.destinations[0].operator)
+    position = position_of(batch, int(message[-_INDEX_DIGITS:], 16))
+    return () if position is None else _operator_header(batch.destinations[batch.where[position]].operator)
+
+
+@lru_cache(maxsize=4096)  # more than libphonenumber names
+def _operator_header(operator: str) -> Sequence[tuple[str, bytes]]:
+    return ((OPERATOR_HEADER, operator.encode()),) if operator else ()

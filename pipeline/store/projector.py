@@ -1,11 +1,12 @@
 """Status and ledger into the read model: one process, every partition, offsets in the database.
 
-In: `sms.status`, `sms.ledger`. Out: rows. A poll is one transaction with its offsets, so a kill at any moment repeats
-nothing and misses nothing; what still repeats (a record written twice upstream) is known by its sequence.
+In: `sms.status`, `sms.ledger`, and the prices in force (`sms.prices`). Out: rows. A poll is one transaction with
+its offsets, so a kill at any moment repeats nothing and misses nothing; what still repeats (a record written twice
+upstream) is known by its sequence.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -15,10 +16,11 @@ from aiokafka.errors import KafkaError
 from pipeline.config import Settings
 from pipeline.store import metrics
 from pipeline.store.database import open_database
-from pipeline.store.writer import Moved, Writer
+from pipeline.store.in_force import InForce
+from pipeline.store.writer import Moved, Told, Writer
 from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
-from schemas.status import TEXT_HEADER
+from schemas.status import OPERATOR_HEADER, TEXT_HEADER
 
 log = structlog.get_logger()
 
@@ -30,6 +32,8 @@ _TRICKLE = 200
 _GATHER_SECONDS = 0.05
 #: How long the broker holds an idle fetch; a record ends it at once.
 _FETCH_WAIT_MS = 5_000
+#: Longest wait for the versions of the price list; then they are asked for again.
+_PRICES_SECONDS = 10.0
 
 #: The topics that are read: of statuses, and of movements of money.
 Topics = tuple[str, str]
@@ -41,25 +45,28 @@ async def run_projector(
 ) -> None:
     """Project until `stop` is set or the task is cancelled; what was read by then is stored.
 
-    `ready` is set when records are being read. Waits for Kafka and the topics to be there. Raises ConfigError or the
-    database's errors: nothing of the poll is stored then, and a restart goes on where the database stands.
+    `ready` is set when records are being read. Waits for Kafka and the topics to be there. Raises ConfigError (also for
+    a faulty price list) or the database's errors: nothing of the poll is stored then, and a restart goes on where the
+    database stands.
     """
     stop = stop or asyncio.Event()
+    prices = InForce(settings)
     engine = await asyncio.to_thread(open_database, settings)
     try:
         names = TopicNames(settings.kafka.topic_prefix)
         topics = names.status, names.ledger
-        writer = Writer(engine)
-        consumer = await _start(settings, topics, writer, stop)
+        writer = Writer(engine, prices.at)
+        consumer = await _start(settings, topics, writer, stop) if await _unless(stop, prices.start()) else None
         if consumer is None:
             return
         try:
             if ready:
                 ready.set()
-            await _project(consumer, topics, writer, stop)
+            await _project(consumer, topics, writer, prices, stop)
         finally:
             await consumer.stop()
     finally:
+        await prices.stop()
         engine.dispose()
 
 
@@ -85,7 +92,9 @@ async def _start(settings: Settings, topics: Topics, writer: Writer, stop: async
     return None
 
 
-async def _project(consumer: AIOKafkaConsumer, topics: Topics, writer: Writer, stop: asyncio.Event) -> None:
+async def _project(
+    consumer: AIOKafkaConsumer, topics: Topics, writer: Writer, prices: InForce, stop: asyncio.Event
+) -> None:
     stopped = asyncio.create_task(stop.wait())
     poll: asyncio.Task[Any] = stopped
     try:
@@ -95,11 +104,14 @@ async def _project(consumer: AIOKafkaConsumer, topics: Topics, writer: Writer, s
             if not poll.done():
                 return  # what it fetched meanwhile is fetched again: the database knows nothing of it
             try:
-                read = await _store(poll.result(), topics, writer)
+                polled = poll.result()
             except KafkaError as error:
                 log.warning("projector.failed", topics=topics, error=repr(error))
                 await _wait(stop, _RETRY_SECONDS)
                 continue
+            if not await _know(prices, stop):
+                return
+            read = await _store(polled, topics, writer)
             metrics.LAG.set(await _lag(consumer))
             if read < _TRICKLE:
                 await _wait(stop, _GATHER_SECONDS)
@@ -108,10 +120,24 @@ async def _project(consumer: AIOKafkaConsumer, topics: Topics, writer: Writer, s
         stopped.cancel()
 
 
+async def _know(prices: InForce, stop: asyncio.Event) -> bool:
+    """Have the prices by which what was polled costs, so that reading it again tells the same; False where `stop` comes
+    first."""
+    while not stop.is_set():
+        try:
+            await asyncio.wait_for(prices.refresh(), _PRICES_SECONDS)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("projector.waits_for_prices", error=repr(error))
+            await _wait(stop, _RETRY_SECONDS)
+        else:
+            return True
+    return False
+
+
 async def _store(polled: Polled, topics: Topics, writer: Writer) -> int:
     """Write a poll in a thread, to the end even when this task is cancelled; the number of records."""
     status, ledger = topics
-    told = [(record.value, _text(record)) for record in _records(polled, status)]
+    told = [_told(record) for record in _records(polled, status)]
     entries = [record.value for record in _records(polled, ledger)]
     offsets, moved = _offsets(polled, status), Moved(ledger, entries, _offsets(polled, ledger))
     if not offsets and not moved.next_offsets:
@@ -142,18 +168,35 @@ def _offsets(polled: Polled, topic: str) -> dict[int, int]:
     }
 
 
-def _text(record: ConsumerRecord) -> str | None:
-    """The message's text, where this record carries it."""
+def _told(record: ConsumerRecord) -> Told:
+    """A status record, with the message's text and operator where it carries them."""
+    text = operator = None
     for name, value in record.headers:
         if name == TEXT_HEADER:
-            return str(value, "utf-8", "replace")
-    return None
+            text = str(value, "utf-8", "replace")
+        elif name == OPERATOR_HEADER:
+            operator = str(value, "utf-8", "replace")
+    return record.value, text, operator
 
 
 async def _lag(consumer: AIOKafkaConsumer) -> int:
     """Records behind the ends as the last fetches saw them; a partition never fetched says nothing."""
     ends = {place: consumer.highwater(place) for place in consumer.assignment()}
     return sum([end - await consumer.position(place) for place, end in ends.items() if end is not None])
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do it; False where `stop` comes first."""
+    doing, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([doing, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+        return doing.done()
+    finally:
+        doing.cancel()
+        stopped.cancel()
+        await asyncio.gather(doing, stopped, return_exceptions=True)
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -1,14 +1,12 @@
 """What is asked of the read model. Blocking, milliseconds; call it in a thread."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import msgspec
 import sqlalchemy as sql
 
-from pipeline.billing import parse_amount
+from pipeline.store import spending
+from pipeline.store.spending import Spend
 from pipeline.store.tables import ledger, messages
 from schemas.states import STATE, Detailed
 
@@ -69,28 +67,6 @@ class Movement(msgspec.Struct, frozen=True):
     at: str
 
 
-class Spend(msgspec.Struct, frozen=True):
-    """What an account's messages cost, of one day, country or carrier (`key`; None where it is not known).
-
-    `amount`: micro-units of what carriers took.
-    """
-
-    key: str | None
-    currency: str
-    messages: int
-    parts: int
-    amount: int
-
-
-_DAY_SECONDS = 24 * 3600
-#: What spend is told by, and the column behind it. A day is that of the request, as its messages' ids tell it.
-SPEND_BY = {"day": None, "country": messages.c.country_code, "carrier": messages.c.carrier}
-#: A carrier took the message: it told so, gave it an id, or its receipt speaks of it.
-_taken = sql.or_(
-    messages.c.sent_at.is_not(None),
-    messages.c.carrier_reference.is_not(None),
-    messages.c.detailed_state.in_(["SUBMITTED", "BUFFERED", "ENROUTE", "DELIVERED"]),
-)
 _movements = sql.select(*(ledger.c[field] for field in Movement.__struct_fields__)).order_by(ledger.c.sequence.desc())
 _select = sql.select(*(messages.c[field] for field in StoredMessage.__struct_fields__))
 
@@ -164,58 +140,16 @@ class ReadModel:
         with self._engine.connect() as connection:
             return [Movement(*row) for row in connection.execute(query)]
 
-    def spend(self, account: str, by: str, since: int, until: int) -> list[Spend]:
-        """What carriers took of the account's messages that were requested `since` (inclusive) to `until` (exclusive;
-        Unix seconds), by one of SPEND_BY: days in order, of others the dearest first."""
-        column = SPEND_BY[by]
+    def spend(self, account: str, by: str, since: int, until: int, refunds: Collection[str]) -> list[Spend]:
+        """What carriers took of the account's messages, by one of SPEND_BY (see spending.spend)."""
         with self._engine.connect() as connection, connection.begin():
-            if column is not None:
-                found = _summed(tuple(row) for row in connection.execute(_spend(account, since, until, column)))
-                return sorted(found, key=lambda one: (-one.amount, one.key or ""))
-            return [
-                one
-                for first, past in _days(since, until)
-                for one in _summed((_day(first), *row) for row in connection.execute(_spend(account, first, past)))
-            ]
+            return spending.spend(connection, [account], by, since, until, refunds)
+
+    def margin(self, by: str, since: int, until: int, refunds: Collection[str]) -> list[Spend]:
+        """What carriers took of all accounts' messages, by one of MARGIN_BY (see spending.spend)."""
+        with self._engine.connect() as connection, connection.begin():
+            return spending.spend(connection, spending.accounts(connection), by, since, until, refunds)
 
     def close(self) -> None:
         """Let go of the connections."""
         self._engine.dispose()
-
-
-def _spend(account: str, since: int, until: int, *keys: sql.Column[Any]) -> sql.Select[Any]:
-    """Keys, currency, price, and the messages and parts at this price. Message ids begin with their request's time:
-    one stretch of the table."""
-    there = messages.c
-    groups = *keys, there.currency, there.total_price
-    return (
-        sql.select(*groups, sql.func.count(), sql.func.sum(there.message_count))
-        .where(there.account == account, there.id >= f"{since:08x}", there.id < f"{until:08x}")
-        .where(_taken, there.dry_run.is_(False))
-        .group_by(*groups)
-    )
-
-
-def _summed(rows: Iterable[tuple[Any, ...]]) -> list[Spend]:
-    """Rows of key, currency, price, messages and parts, by key. Summed here, where amounts are exact: the database has
-    prices as text."""
-    sums: defaultdict[tuple[str | None, str], list[int]] = defaultdict(lambda: [0, 0, 0])
-    for key, currency, price, count, parts in rows:
-        micros = parse_amount(price)
-        cost = micros if isinstance(micros, int) else 0  # the topic is open to others
-        total = sums[key, currency]
-        for place, number in enumerate((count, parts, cost * count)):
-            total[place] += number
-    return [Spend(key, currency, *total) for (key, currency), total in sums.items()]
-
-
-def _days(since: int, until: int) -> Iterator[tuple[int, int]]:
-    """The days (UTC) between two times, each as its first second here and the first past it."""
-    while since < until:
-        past = min((since // _DAY_SECONDS + 1) * _DAY_SECONDS, until)
-        yield since, past
-        since = past
-
-
-def _day(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).date().isoformat()

@@ -1,4 +1,4 @@
-"""A statement of account: an account's movements as they are told, as objects and as CSV."""
+"""A statement of account: an account's movements as they are told, as objects and as CSV; and what was spent."""
 
 import csv
 import io
@@ -6,13 +6,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from pipeline.billing import format_amount
-from pipeline.store.queries import Movement, Spend
+from pipeline.store.queries import Movement
+from pipeline.store.spending import Spend
 
 #: What is told of a movement, in this order.
 FIELDS = [
     "sequence", "at", "kind", "amount", "balance", "reserved", "available", "currency",
     "batch", "requestId", "messages", "parts", "reference", "reason", "priceList", "bundle", "bundleLeft",
 ]  # fmt: skip
+#: Columns of what people wrote. A spreadsheet runs a cell that begins like a formula as one, which may send other cells
+#: elsewhere; behind an apostrophe it is text (OWASP, CSV Injection).
+_WRITTEN = ("requestId", "reference", "reason", "bundle")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 #: Movements read at a time.
 PAGE = 1000
 
@@ -44,10 +49,17 @@ def told(one: Movement) -> dict[str, Any]:
     }
 
 
-def told_spend(by: str, one: Spend) -> dict[str, Any]:
-    """Spend under the name of what it is told by."""
+def told_spend(one: Spend) -> dict[str, Any]:
+    """Spend as the account is told of it: nothing of our costs."""
     counts = {"messages": one.messages, "parts": one.parts}
-    return {by: one.key, **counts, "amount": format_amount(one.amount), "currency": one.currency}
+    return {**one.about, **counts, "amount": format_amount(one.amount), "currency": one.currency}
+
+
+def told_margin(one: Spend) -> dict[str, Any]:
+    """Spend as the operator of the platform is told of it. `cost` and `margin` are null where that of some of the
+    messages is not known; `uncosted` tells of how many."""
+    cost, margin = (None, None) if one.uncosted else map(format_amount, (one.cost, one.amount - one.cost))
+    return told_spend(one) | {"cost": cost, "margin": margin, "uncosted": one.uncosted}
 
 
 def period(since: int | None, until: int | None, now: int) -> tuple[int, int]:
@@ -80,5 +92,10 @@ def csv_chunks(lists: Iterable[Iterable[Movement]]) -> Iterator[str]:
     for some in lists:
         chunk.seek(0)
         chunk.truncate()
-        writer.writerows(told(one).values() for one in some)
+        writer.writerows(_as_text(told(one)).values() for one in some)
         yield chunk.getvalue()
+
+
+def _as_text(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, with nothing in it that a spreadsheet takes for a formula."""
+    return row | {name: f"'{row[name]}" for name in _WRITTEN if row[name] and row[name].startswith(_FORMULA)}

@@ -5,7 +5,9 @@ import sqlalchemy as sql
 metadata = sql.MetaData()
 
 #: One row a message. The key leads with the account and message ids begin with their time: a page of an account,
-#: newest first, is one stretch of the table. `error` and `custom` are JSON.
+#: newest first, is one stretch of the table. `error` and `custom` are JSON. `operator`: that of the number's
+#: range. `cost`: what the carrier takes for all parts, in micro-units; null while none took them, and where it is not
+#: known. It is ours to know: no account is told.
 messages = sql.Table(
     "messages",
     metadata,
@@ -36,6 +38,8 @@ messages = sql.Table(
     sql.Column("updated_at", sql.Text, nullable=False),
     sql.Column("sent_at", sql.Text),
     sql.Column("delivered_at", sql.Text),
+    sql.Column("operator", sql.Text),
+    sql.Column("cost", sql.BigInteger),
     sqlite_with_rowid=False,
 )
 

@@ -1,7 +1,8 @@
 """Status records and ledger entries into rows: the hot path of the read model. Blocking; the projector calls it in a
 thread."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -10,8 +11,9 @@ import sqlalchemy as sql
 import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 
-from pipeline.billing import parse_amount
+from pipeline.billing import PriceList, parse_amount
 from pipeline.store import tables
+from pipeline.store.costs import CostFinder
 from pipeline.store.database import SQLITE, WRITES
 from pipeline.streaming import failpoint
 from schemas.errors import Error
@@ -27,15 +29,15 @@ class _Status(StatusRecord):
     custom: msgspec.Raw
 
 
-#: A status record's JSON, and its message's text, which travels on the first one only.
-Told = tuple[bytes, str | None]
+#: A status record's JSON, and its message's text and operator, which travel on the first one only.
+Told = tuple[bytes, str | None, str | None]
 
 _decode = msgspec.json.Decoder(_Status).decode
 _encode = msgspec.json.Encoder().encode
 
 _COLUMNS = [column.name for column in tables.messages.columns]
 #: The table's last columns are made here, those before are the record's fields as they are.
-_MADE = ["message", "error", "custom", "updated_at", "sent_at", "delivered_at"]
+_MADE = ["message", "error", "custom", "updated_at", "sent_at", "delivered_at", "operator", "cost"]
 assert _COLUMNS[-len(_MADE) :] == _MADE
 _taken = attrgetter(*_COLUMNS[: -len(_MADE)])
 #: What the first record says for good.
@@ -55,13 +57,28 @@ _AMOUNTS = ["amount", "balance", "reserved"]
 _LEDGER = [column.name for column in tables.ledger.columns]
 
 
+class _News(NamedTuple):
+    """What records say of their messages, by id: the latest one, when each was sent and delivered (whichever says so),
+    and what travels on the first."""
+
+    latest: dict[str, _Status]
+    sent: dict[str, str]
+    delivered: dict[str, str]
+    texts: dict[str, str]
+    operators: dict[str, str]
+
+
 class Writer:
     """Puts the latest record of each message, and every movement of money, into its row. Repeats and late records
     change nothing: of a message only a higher `sequence` overwrites, a movement stays as it was read first. Rows and
     offsets are one transaction, so what is stored is exactly what was read.
+
+    `in_force`: the price list of a moment (Unix ms), asked in the thread that writes; without it no cost is known.
     """
 
-    def __init__(self, engine: sql.Engine) -> None:
+    def __init__(self, engine: sql.Engine, in_force: Callable[[int], PriceList] | None = None) -> None:
+        self._costs = CostFinder(in_force) if in_force else None
+        self._reading = engine
         self._engine = engine.execution_options(**{WRITES: True})
         # Compiled once, for tuples in the order of the table's columns.
         self._upsert_messages = _upsert_messages(engine)
@@ -81,7 +98,9 @@ class Writer:
 
         A record that cannot be read is logged and left out. Raises sqlalchemy's errors; then nothing is stored.
         """
-        rows = _rows(told)
+        news = _read(told)
+        costs = self._costs.find(news.latest, news.sent, news.operators, self._operators) if self._costs else {}
+        rows = _rows(news, costs)
         places = [(topic, partition, offset) for partition, offset in next_offsets.items()]
         movements = _movements(moved.entries) if moved else []
         if moved:
@@ -96,14 +115,25 @@ class Writer:
         failpoint.reach("store.committed")
         return len(rows)
 
+    def _operators(self, messages: Sequence[StatusRecord]) -> Mapping[str, str]:
+        """Those in the rows of these messages, by id."""
+        by_account: defaultdict[str, list[str]] = defaultdict(list)
+        for message in messages:
+            by_account[message.account].append(message.id)
+        there = tables.messages.c
+        query = sql.select(there.id, there.operator).where(there.operator.is_not(None))
+        found: dict[str, str] = {}
+        with self._reading.connect() as connection:
+            for account, ids in by_account.items():
+                rows = connection.execute(query.where(there.account == account, there.id.in_(ids)))
+                found |= {row[0]: row[1] for row in rows}
+        return found
 
-def _rows(told: Iterable[Told]) -> list[tuple[Any, ...]]:
-    """One row a message: its record of the highest sequence, and when it was sent and delivered, whichever said so."""
-    latest: dict[str, _Status] = {}
-    sent: dict[str, str] = {}
-    delivered: dict[str, str] = {}
-    texts: dict[str, str] = {}
-    for value, text in told:
+
+def _read(told: Iterable[Told]) -> _News:
+    news = _News({}, {}, {}, {}, {})
+    latest, sent, delivered, texts, operators = news
+    for value, text, operator in told:
         try:
             record = _decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -114,10 +144,18 @@ def _rows(told: Iterable[Told]) -> list[tuple[Any, ...]]:
             latest[record.id] = record
         if text is not None:
             texts[record.id] = text
+        if operator is not None:
+            operators[record.id] = operator
         if record.detailed_state == "SUBMITTED":
             sent.setdefault(record.id, record.at)
         elif record.detailed_state == "DELIVERED":
             delivered.setdefault(record.id, record.at)
+    return news
+
+
+def _rows(news: _News, costs: Mapping[str, int]) -> list[tuple[Any, ...]]:
+    """One row a message, in the order of the table's columns."""
+    latest, sent, delivered, texts, operators = news
     return [
         (
             *_taken(record),
@@ -127,6 +165,8 @@ def _rows(told: Iterable[Told]) -> list[tuple[Any, ...]]:
             record.at,
             sent.get(id_),
             delivered.get(id_),
+            operators.get(id_),
+            costs.get(id_),
         )
         for id_, record in latest.items()
     ]
@@ -157,7 +197,10 @@ def _upsert_messages(engine: sql.Engine) -> str:
     insert = _insert(engine, tables.messages)
     new, old = insert.excluded, tables.messages.c
     changes = {name: new[name] for name in _COLUMNS if name not in _FIXED}
-    changes |= {name: sql.func.coalesce(old[name], new[name]) for name in ("message", "sent_at", "delivered_at")}
+    changes |= {
+        name: sql.func.coalesce(old[name], new[name]) for name in ("message", "sent_at", "delivered_at", "operator")
+    }
+    changes["cost"] = sql.func.coalesce(new.cost, old.cost)  # the last record need not tell that a carrier took it
     later = new.sequence > old.sequence
     return str(
         insert.on_conflict_do_update(index_elements=["account", "id"], set_=changes, where=later).compile(engine)

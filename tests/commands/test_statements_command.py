@@ -1,4 +1,4 @@
-"""`account adjust`, `statement` and `spend`, on a system whose price stage and store run."""
+"""`account adjust`, `statement` and `spend`, and `margin`, on a system whose price stage and store run."""
 
 import csv
 import io
@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from driving import Cli, wait_for
 
+from pipeline.billing import PriceList
 from pipeline.records import decode_credits
 from pipeline.store.database import open_database
 from pipeline.store.writer import Writer
@@ -104,7 +105,8 @@ def test_a_statement_of_some_kinds_as_csv_and_for_people(running: Cli) -> None:
 
 @pytest.fixture
 def stored(still: Cli) -> Cli:
-    """The commands on a read model that has 30 messages of an account."""
+    """The commands on a read model that has 30 messages of an account, and two of another. A message to TIM costs us
+    0.06, another to Italy 0.04; of those elsewhere nothing is known."""
     fields = {
         "request_id": "r", "index": 0, "account": "acme", "sender": "ACME", "recipient": "+393331234567",
         "international_prefix": "39", "country_code": "IT", "state": "DELIVERED", "detailed_state": "DELIVERED",
@@ -115,7 +117,13 @@ def stored(still: Cli) -> Cli:
     records = [StatusRecord(id=f"{NOON + n * 3600:08x}{n:016x}", **fields) for n in range(30)]
     records[29].country_code = records[29].carrier = None
     engine = open_database(still.settings)
-    Writer(engine).write("status", [(msgspec.json.encode(record), None) for record in records], {0: 1})
+    operators = ["TIM"] * 10 + ["Vodafone"] * 20 + [None, None]
+    records += [StatusRecord(**fields | {"id": f"{NOON:08x}{n:016x}", "account": "globex"}) for n in (90, 91)]
+    told = [(msgspec.json.encode(record), None, one) for record, one in zip(records, operators, strict=True)]
+    lines = ["country,operator,prefix,price,carrier,cost", "IT,,,0.05,sim,0.02", "IT,TIM,,,sim,0.03"]
+    prices = PriceList.parse(lines)
+    assert isinstance(prices, PriceList)
+    Writer(engine, lambda at: prices).write("status", told, {0: 1})
     engine.dispose()
     return still
 
@@ -137,10 +145,58 @@ def test_spend(stored: Cli) -> None:
         ["1", "2", "0.10"],
         ["in", "all", "30", "60", "3.00"],
     ]
-    assert "operator" in stored.refused(*spend, "--by", "operator", code=2)
-    assert stored.json("account", "spend", "globex") == []
+    assert [(one["operator"], one["country"], one["amount"]) for one in stored.json(*spend, "--by", "operator")] == [
+        ("Vodafone", "IT", "1.90"),
+        ("TIM", "IT", "1.00"),
+        ("Vodafone", None, "0.10"),
+    ]
+    assert "operator" in stored.refused(*spend, "--by", "account", code=2)
+    assert stored.json("account", "spend", "ghost") == []
+
+
+def test_spend_with_what_is_left_of_it(stored: Cli) -> None:
+    spend = ["account", "spend", "acme", "--from", "2026-11-22", "--to", "2026-11-30"]
+    assert stored.json(*spend, "--margin") == [
+        {"day": "2026-11-22", "messages": 12, "parts": 24, "amount": "1.20", "currency": "EUR",
+         "cost": "0.68", "margin": "0.52", "uncosted": 0},
+        {"day": "2026-11-23", "messages": 18, "parts": 36, "amount": "1.80", "currency": "EUR",
+         "cost": None, "margin": None, "uncosted": 1},
+    ]  # fmt: skip
+    lines = stored(*spend, "--by", "operator", "--margin").stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["operator", "country", "messages", "parts", "EUR", "cost", "margin", "uncosted"],
+        ["Vodafone", "IT", "19", "38", "1.90", "0.76", "1.14", "0"],
+        ["TIM", "IT", "10", "20", "1.00", "0.60", "0.40", "0"],
+        ["Vodafone", "1", "2", "0.10", "-", "-", "1"],
+        ["in", "all", "30", "60", "3.00", "-", "-", "1"],
+    ]
+
+
+def test_the_margin_of_all_accounts(stored: Cli) -> None:
+    period = ["--from", "2026-11-22", "--to", "2026-11-30"]
+
+    def margins(by: str) -> list[tuple[object, ...]]:
+        names = (by, "messages", "amount", "cost", "margin", "uncosted")
+        return [tuple(one[name] for name in names) for one in stored.json("margin", "--by", by, *period)]
+
+    assert margins("account") == [("acme", 30, "3.00", None, None, 1), ("globex", 2, "0.20", "0.08", "0.12", 0)]
+    assert margins("carrier") == [("sim", 31, "3.10", "1.44", "1.66", 0), (None, 1, "0.10", None, None, 1)]
+    assert margins("country") == [("IT", 31, "3.10", "1.44", "1.66", 0), (None, 1, "0.10", None, None, 1)]
+    assert margins("day") == [
+        ("2026-11-22", 14, "1.40", "0.76", "0.64", 0),
+        ("2026-11-23", 18, "1.80", None, None, 1),
+    ]
+    assert margins("operator")[:2] == [
+        ("Vodafone", 19, "1.90", "0.76", "1.14", 0),
+        ("TIM", 10, "1.00", "0.60", "0.40", 0),
+    ]
+    assert stored("margin", *period).stdout.splitlines()[0].split()[0] == "carrier"
+    assert "account" in stored.refused("margin", "--by", "colour", code=2)
+    assert stored.json("margin", "--to", "2001-01-01") == []
+    assert stored("margin", "--to", "2001-01-01").stdout.split()[0] == "carrier"
 
 
 def test_without_a_read_model(still: Cli, tmp_path: Path) -> None:
     assert "no read model" in still.refused("account", "statement", "acme")
     assert "no read model" in still.refused("account", "spend", "acme")
+    assert "no read model" in still.refused("margin")

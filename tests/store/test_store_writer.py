@@ -27,7 +27,7 @@ def store(tmp_path):
 
 
 def write(writer, *records, offset=1):
-    return writer.write(TOPIC, [(encode(record), None) for record in records], {0: offset})
+    return writer.write(TOPIC, [(encode(record), None, None) for record in records], {0: offset})
 
 
 def test_a_row_holds_what_its_latest_record_says(store):
@@ -85,12 +85,8 @@ def test_rows_and_offsets_are_one_transaction(store, monkeypatch):
 
 def test_what_cannot_be_read_is_passed_over(store):
     writer, _ = store
-    assert (
-        writer.write(
-            TOPIC, [(b"{", None), (b"\xff", None), (b"{}", None), (encode(status(1, 1)), "hello")], {0: 4, 2: 7}
-        )
-        == 1
-    )
+    told = [(value, None, None) for value in (b"{", b"\xff", b"{}")] + [(encode(status(1, 1)), "hello", "TIM")]
+    assert writer.write(TOPIC, told, {0: 4, 2: 7}) == 1
     assert writer.offsets(TOPIC) == {0: 4, 2: 7}
     assert writer.offsets("another") == {}
 
