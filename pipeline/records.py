@@ -51,7 +51,8 @@ class Batch(msgspec.Struct, array_like=True):
     `received_at`: the intake record's timestamp, in ms. `tried`: carriers that refused what may succeed elsewhere.
     `error` (all) and `errors` (by position) are what validate found wrong, later what moderate found: the next stage
     with a table (encode, price) reports them, once it knows that the batch is no repeat. `funding`: by recipient, 0 for
-    the wallet or n for the n-th of `bundles` (b"": all from the wallet).
+    the wallet or n for the n-th of `bundles` (b"": all from the wallet). `otp`: what the template's fields hold is
+    secret, so the text is told with them masked.
     """
 
     id: bytes
@@ -85,6 +86,7 @@ class Batch(msgspec.Struct, array_like=True):
     tariff: str = "WW"
     bundles: list[str] = []
     funding: bytes = b""
+    otp: bool = False
 
     def __len__(self) -> int:
         return len(self.index)

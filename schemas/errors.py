@@ -59,6 +59,7 @@ NO_RECEIPT = 3042
 UNAUTHENTICATED = 3050
 NOT_FOUND = 3051
 UNAVAILABLE = 3052
+REQUEST_UNDER_WAY = 3053
 
 #: Codes of prohibited content, which has consequences: blocklisting and a penalty.
 PROHIBITED_CODES = frozenset({PROHIBITED, PROHIBITED_REGIONAL})
@@ -104,4 +105,5 @@ CATALOGUE: dict[int, str] = {
     UNAUTHENTICATED: "The bearer token is missing or not valid.",
     NOT_FOUND: "No such thing, or not yours.",
     UNAVAILABLE: "The service cannot take requests now; repeat after the time in Retry-After.",
+    REQUEST_UNDER_WAY: "A request of this requestId or Idempotency-Key is being worked on; repeat it in a moment.",
 }

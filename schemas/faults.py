@@ -47,7 +47,8 @@ def by_recipient(found: ValidationError, sent: Mapping[str, object]) -> dict[int
 def _field(location: tuple[int | str, ...], sent: Mapping[str, object]) -> str:
     """A path such as `recipients.3.number`, without the branches of unions that pydantic names in it."""
     if location[:1] == ("recipients",) and "recipient" in sent:
-        return "recipient"
+        # one alone stands for a list of one, so its place there says nothing
+        location = ("recipient", *location[1 if isinstance(sent["recipient"], list) else 2 :])
     if location == ("recipients",) and "recipients" not in sent:
         return "recipient or recipients"
     path = [str(step) for step in location if step not in ("str", "int", "float", intake.Recipient.__name__)]

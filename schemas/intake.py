@@ -59,7 +59,8 @@ class Options(_Public):
     """How the request is handled. `validity_seconds`: how long delivery may be tried; `send_at`: not before.
 
     `tariff`: whose rules hold, those of worldwide sending or of the endpoint for Italy or Spain (HTTP contract): which
-    countries may be sent to, the price, and what prohibited content costs.
+    countries may be sent to, the price, and what prohibited content costs. `otp`: the message is a template whose
+    fields hold a secret: wherever the text is told afterwards, they are masked.
     """
 
     dry_run: bool = False
@@ -68,6 +69,7 @@ class Options(_Public):
     validity_seconds: int = Field(default=VALIDITY_SECONDS, ge=1, le=VALIDITY_SECONDS)
     send_at: datetime | None = Field(default=None, strict=False)
     tariff: Literal["WW", "IT", "ES"] = WORLDWIDE
+    otp: bool = False
 
 
 class Callback(_Public):

@@ -18,7 +18,7 @@ from pipeline.stages.common import count_in, count_out, split
 from pipeline.streaming.stage import Decide, Record, Source, Step
 from pipeline.streaming.state import View
 from pipeline.streaming.topics import LANES, TopicNames
-from pipeline.text import Template, Wire, fill, non_gsm
+from pipeline.text import Template, Wire, fill, several
 from schemas import errors
 from schemas.errors import Error
 
@@ -104,6 +104,12 @@ def contents(batch: Batch, max_parts: int, wires: Wires) -> tuple[Batch | None, 
     """
     if batch.error:
         return split("validate", batch, dict.fromkeys(range(len(batch)), batch.error))
+    return split("encode", batch, make(batch, max_parts, wires))
+
+
+def make(batch: Batch, max_parts: int, wires: Wires) -> dict[int, Error]:
+    """Give the batch its contents; the recipients (by position) whose text cannot be sent, those with an error
+    already among them."""
     wrong = dict(batch.errors)
     template = Template.parse(batch.message)
     found: list[Content] = []
@@ -118,17 +124,17 @@ def contents(batch: Batch, max_parts: int, wires: Wires) -> tuple[Batch | None, 
             Content(text, cost.encoding, cost.characters, cost.count, [], cost.locking, cost.single)
             for text, cost in zip(filled.texts, filled.measured, strict=True)
         ]
-    several: dict[int, Error] = {}
+    cut: dict[int, Error] = {}
     if batch.fail_on_multiple:
-        long = {place: _several(content) for place, content in enumerate(found) if content.count > 1}
-        several = {p: long[place] for p, place in enumerate(which) if place in long and p not in wrong}
-        wrong |= several
-    unmade = [p for p in wrong if p not in several]
+        long = {place: several(content.text, content) for place, content in enumerate(found) if content.count > 1}
+        cut = {p: long[place] for p, place in enumerate(which) if place in long and p not in wrong}
+        wrong |= cut
+    unmade = [p for p in wrong if p not in cut]
     if unmade:  # nothing is told of a text that there is not
-        which = [len(found) if p in wrong and p not in several else place for p, place in enumerate(which)]
+        which = [len(found) if p in wrong and p not in cut else place for p, place in enumerate(which)]
         found.append(_NOTHING)
     batch.contents, batch.content, batch.errors, batch.fields = found, which if len(found) > 1 else None, {}, None
-    return split("encode", batch, wrong)
+    return wrong
 
 
 def _by_wire(batch: Batch, wires: Wires) -> dict[Wire, list[int]]:
@@ -138,13 +144,3 @@ def _by_wire(batch: Batch, wires: Wires) -> dict[Wire, list[int]]:
     for position, wire in zip(positions, wires([batch.numbers[p] for p in positions]), strict=True):
         found.setdefault(wire, []).append(position)
     return found
-
-
-def _several(content: Content) -> Error:
-    """Why a text makes several parts, where only one is wanted."""
-    outside = ", ".join(f"{character!r} at {index}" for character, index in non_gsm(content.text)[:5])
-    return Error(
-        errors.MULTIPLE_PARTS,
-        f"ALERT: the text needs {content.count} parts ({content.characters} characters in {content.encoding}) and "
-        f"options.failOnMultipleMessages is set; shorten it{f' or replace {outside}' if outside else ''}, or unset it",
-    )

@@ -14,6 +14,7 @@ import msgspec
 from pipeline import ids
 from pipeline.billing import format_price
 from pipeline.records import Batch
+from pipeline.text import Template
 from schemas import errors
 from schemas.errors import Error
 from schemas.states import RECEIPT_STATES, STATE, TERMINAL, Detailed
@@ -285,7 +286,9 @@ class Teller:
         return key, _json(record), headers
 
     def text(self, position: int) -> str:
-        """The message's text as it is sent (or as asked, where it never got that far)."""
+        """The message's text as it is sent (or as asked, where it never got that far); secrets masked."""
+        if self._batch.otp:
+            return Template.parse(self._batch.message).masked()
         made = self._batch.content_of(position).text if self._batch.contents else ""
         return made or self._batch.message
 

@@ -6,7 +6,7 @@ operator who releases it is never overruled by a trip of before.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
@@ -38,7 +38,7 @@ class Guard:
         Nothing is done per recipient where no destination is costly and nothing is held.
         """
         holds = self._book.holds(self._batch.account)
-        refused = _within([name for name, held in holds.items() if held], priced, excluded) if holds else {}
+        refused = refuse_held(holds, priced, excluded)
         costly = self._rule.ranges(priced.prices, priced.where, priced.numbers) if self._rule else {}
         if not (self._rule and costly):
             return refused
@@ -64,6 +64,11 @@ class Guard:
             self._book.event(account, "traffic-held", **about, batch=trip.batch)
             metrics.HOLDS.inc()
             log.warning("traffic.held", account=account, batch=trip.batch, **about)
+
+
+def refuse_held(holds: Mapping[str, bool], batch: Batch, excluded: Collection[int]) -> dict[int, Error]:
+    """The error of each recipient, by position, whose range is held. `holds`: of ranges, False where it was released."""
+    return _within([name for name, held in holds.items() if held], batch, excluded) if holds else {}
 
 
 def _within(ranges: Collection[str], batch: Batch, excluded: Collection[int]) -> dict[int, Error]:

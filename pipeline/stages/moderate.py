@@ -74,13 +74,13 @@ def moderate(batch: Batch, lists: Lists, opt_outs: OptOuts, at: int) -> tuple[di
             for hit in (hit for hit in hits if not hit.countries or country in hit.countries):
                 found[field, hit] += 1
                 if hit.severity == "block":
-                    wrong.setdefault(position, _error(field, hit, batch))
+                    wrong.setdefault(position, refusal(field, hit, batch.tariff, batch.dry_run))
     return unwanted | wrong, _findings(batch, found, at)
 
 
-def _error(field: str, hit: Hit, batch: Batch) -> Error:
+def refusal(field: str, hit: Hit, tariff: str, dry_run: bool) -> Error:
     """Code 2050 for the tariffs of Italy and Spain, 2044 worldwide and in a dry run (HTTP contract)."""
-    regional = batch.tariff != WORLDWIDE and not batch.dry_run
+    regional = tariff != WORLDWIDE and not dry_run
     code = errors.PROHIBITED_REGIONAL if regional else errors.PROHIBITED
     text = f"{field} holds {hit.term!r} at {hit.start} to {hit.end} ({hit.kind}, {hit.folding})"
     return Error(code, f"The sent message does not comply with the legal requirements: {text}.")

@@ -4,7 +4,7 @@ Limits of the account come first, then the pumping guard, its bundles, and the w
 is durable before anybody hears of it, and is what a replay tells again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -29,6 +29,38 @@ from schemas.errors import Error
 from schemas.intake import WORLDWIDE
 from schemas.ledger import Kind
 
+
+#: Why recipients, by position, get nothing, beside those who get nothing already.
+Refuse = Callable[[Batch, Collection[int]], dict[int, Error]]
+
+
+class Means(msgspec.Struct):
+    """What an account has: micro-units `available` (its credit included, before a `fine`), bundles, limits, and what is
+    used of them. `refuse`: the guard's word."""
+
+    available: int
+    fine: int
+    bundles: list[Bundle]
+    limits: Limits
+    usage: Usage
+    refuse: Refuse
+
+
+class Afforded(msgspec.Struct):
+    """What means suffice for: messages paid from the wallet, their micro-units and parts; the others as in a Decision.
+    `used`: messages and parts of each bundle; `going`: who is paid for, by position."""
+
+    paid: int
+    amount: int
+    parts: int
+    excluded: dict[int, Error]
+    why: Error | None
+    funding: bytes
+    bundles: list[str]
+    used: list[tuple[int, int]]
+    going: Sequence[int]
+
+
 #: What a decision of an earlier version did not tell of those it left unpaid.
 _NO_CREDIT = Error(errors.INSUFFICIENT_CREDIT, "account: not enough is available; add credit", permanent=False)
 
@@ -49,6 +81,11 @@ def pay(
         priced.prices = decision.prices  # a replay tells what was decided, whatever the price list says today
     if priced is None:
         return None, None
+    return split("price", priced, apply(decision, priced))
+
+
+def apply(decision: Decision | Afforded, priced: Batch) -> dict[int, Error]:
+    """Put on the batch which bundles pay for which recipients; why the others (by position) are not paid for."""
     unpaid: Sequence[int] = range(decision.paid, len(priced))
     if decision.funding:
         unpaid = [p for p, source in enumerate(decision.funding) if not source and p not in decision.excluded]
@@ -56,7 +93,7 @@ def pay(
         priced.funding = bytes([max(source - 1, 0) for source in decision.funding])
     elif decision.excluded:
         unpaid = [p for p in range(len(priced)) if p not in decision.excluded][decision.paid :]
-    return split("price", priced, decision.excluded | dict.fromkeys(unpaid, decision.why or _NO_CREDIT))
+    return decision.excluded | dict.fromkeys(unpaid, decision.why or _NO_CREDIT)
 
 
 def _decide(book: Book, batch: Batch, priced: Batch | None, minimum: int, fine: int, price_list: str) -> Decision:
@@ -66,44 +103,54 @@ def _decide(book: Book, batch: Batch, priced: Batch | None, minimum: int, fine: 
     available = ledger.money.available + limits.credit
     fine = min(fine, max(available, 0))
     guard = Guard(book, batch)
-    offer = Offer.of(priced, limits, guard, [] if batch.dry_run else ledger.bundles, batch.received_at)
-    room, why = within(limits, usage, offer.costs)
-    costs, parts = offer.costs[:room], offer.counts[:room]
-    if offer.source:
-        wallet = [place for place in range(room) if not offer.source[place]]
-        costs, parts = [costs[place] for place in wallet], [parts[place] for place in wallet]
-    least = minimum if batch.tariff == WORLDWIDE else 0
-    paid = affordable(available - fine, costs, [least * count for count in parts])
-    if paid < len(costs):
-        why = Error(
-            errors.INSUFFICIENT_CREDIT,
-            f"account: {format_amount(available)} {batch.currency} available, this message costs "
-            f"{format_price(costs[paid])} and asks for {format_amount(least * parts[paid])}; add credit",
-            permanent=False,
-        )
-    reserve = 0 if batch.dry_run else sum(costs[:paid])
-    funding, used = offer.funded(room, paid)
-    going = [place for place, source in enumerate(funding) if source] if funding else offer.positions[:paid]
+    means = Means(available, fine, [] if batch.dry_run else ledger.bundles, limits, usage, guard.refuse)
+    found = afford(batch, priced, means, minimum)
+    paid, why, used = found.paid, found.why, found.used
+    reserve = 0 if batch.dry_run else found.amount
     record = book.record
     made = Decision(
         record.topic, record.offset, batch.request, paid, reserve, list(priced.prices) if priced else [],
-        penalty=fine, excluded=offer.excluded, price_list=price_list, why=why,
-        funding=funding, bundles=[bundle.name for bundle in offer.bundles] if funding else [],
+        penalty=fine, excluded=found.excluded, price_list=price_list, why=why,
+        funding=found.funding, bundles=found.bundles,
     )  # fmt: skip
     book.decide(batch, made)
     about = {"batch": batch.id.hex(), "request_id": batch.request_id, "price_list": price_list}
     book.move(account, Kind.PENALTY, fine, at, **about, reason="prohibited content")
-    book.move(account, Kind.RESERVE, reserve, at, **about, messages=paid, parts=sum(parts[:paid]))
-    for bundle, (messages, taken) in zip(offer.bundles, used, strict=True):
+    book.move(account, Kind.RESERVE, reserve, at, **about, messages=paid, parts=found.parts)
+    for bundle, (messages, taken) in zip(means.bundles, used, strict=True):
         if taken:
             book.keep(account, bundle.reserve(taken))
             left = bundle.left - taken
             more = {"bundle": bundle.name, "bundle_left": left, "messages": messages, "parts": taken}
             book.move(account, Kind.RESERVE, 0, at, **about, **more)
-    guard.count(going)
+    guard.count(found.going)
     if limits != Limits() and not batch.dry_run:
-        _use(book, account, limits, usage.plus(len(going), reserve), why)
+        _use(book, account, limits, usage.plus(len(found.going), reserve), why)
     return made
+
+
+def afford(batch: Batch, priced: Batch | None, means: Means, minimum: int) -> Afforded:
+    """What of `priced`, the part of the batch that can be sent, the means suffice for: limits first, then the guard,
+    bundles, and the wallet. `minimum`: micro-units asked for per part by the worldwide tariff. Changes nothing."""
+    offer = Offer.of(priced, means, batch.received_at)
+    room, why = within(means.limits, means.usage, offer.costs)
+    costs, parts = offer.costs[:room], offer.counts[:room]
+    if offer.source:
+        wallet = [place for place in range(room) if not offer.source[place]]
+        costs, parts = [costs[place] for place in wallet], [parts[place] for place in wallet]
+    least = minimum if batch.tariff == WORLDWIDE else 0
+    paid = affordable(means.available - means.fine, costs, [least * count for count in parts])
+    if paid < len(costs):
+        why = Error(
+            errors.INSUFFICIENT_CREDIT,
+            f"account: {format_amount(means.available)} {batch.currency} available, this message costs "
+            f"{format_price(costs[paid])} and asks for {format_amount(least * parts[paid])}; add credit",
+            permanent=False,
+        )
+    funding, used = offer.funded(room, paid)
+    bundles = [bundle.name for bundle in means.bundles] if funding else []
+    going = [place for place, source in enumerate(funding) if source] if funding else offer.positions[:paid]
+    return Afforded(paid, sum(costs[:paid]), sum(parts[:paid]), offer.excluded, why, funding, bundles, used, going)
 
 
 class Offer(msgspec.Struct):
@@ -119,13 +166,14 @@ class Offer(msgspec.Struct):
     source: bytes
 
     @classmethod
-    def of(cls, priced: Batch | None, limits: Limits, guard: Guard, bundles: list[Bundle], at: int) -> "Offer":
+    def of(cls, priced: Batch | None, means: Means, at: int) -> "Offer":
         """`at`: Unix ms of the request."""
+        limits, bundles = means.limits, means.bundles
         if priced is None:
-            return cls(0, [], [], [], {}, [], b"")
+            return cls(0, [], [], [], {}, bundles, b"")
         counts, costs = _costs(priced)
         excluded = _shut_out(priced, costs, limits) if limits.countries or limits.price is not None else {}
-        excluded |= guard.refuse(priced, excluded)
+        excluded |= means.refuse(priced, excluded)
         positions: Sequence[int] = range(len(priced))
         if excluded:
             positions = [position for position in positions if position not in excluded]

@@ -165,6 +165,7 @@ def batches(
             error=error,
             errors=wrong,
             tariff=tariff,
+            otp=bool(options.get("otp", False)),
         )
 
 

@@ -4,7 +4,7 @@ from pipeline.text.bulk import Filling, fill
 from pipeline.text.characters import as_sent, non_gsm, normalise, transliterate
 from pipeline.text.choice import GSM7, UCS2
 from pipeline.text.encoding import Encoded, Measured, Part, decode, encode, measure
-from pipeline.text.explanation import Choice, Option, explain
+from pipeline.text.explanation import Choice, Option, explain, several
 from pipeline.text.lookalikes import LOOKALIKES
 from pipeline.text.templates import Template
 from pipeline.text.wire import LANGUAGES, PLAIN, Concatenation, Wire, common
@@ -33,5 +33,6 @@ __all__ = [
     "measure",
     "non_gsm",
     "normalise",
+    "several",
     "transliterate",
 ]

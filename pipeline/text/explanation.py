@@ -1,17 +1,21 @@
-"""Which encodings were considered for a text, and why one was chosen."""
+"""Which encodings were considered for a text, why one was chosen, and why a text makes several parts."""
 
 from itertools import islice
+from typing import Protocol
 
 import msgspec
 
 from pipeline.text.alphabet import DEFAULT
-from pipeline.text.choice import FORBIDDEN, UCS2, Form, choose, forms
+from pipeline.text.choice import FORBIDDEN, SEPTETS_ALONE, UCS2, Form, choose, forms
+from pipeline.text.lookalikes import LOOKALIKES
 from pipeline.text.national import alphabet
 from pipeline.text.wire import PLAIN, Wire
-from schemas.errors import Error
+from schemas.errors import MULTIPLE_PARTS, Error
 
 #: Distinct characters at fault that an option names.
 _FAULTS = 10
+#: Those that an alert names, and the places of each.
+_NAMED, _PLACES = 5, 3
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -34,6 +38,50 @@ class Choice(msgspec.Struct, frozen=True):
     chosen: int | None
     reason: str
     error: Error | None = None
+
+
+class Measure(Protocol):
+    """What a text was found to cost."""
+
+    @property
+    def encoding(self) -> str: ...
+    @property
+    def characters(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def locking(self) -> int: ...
+    @property
+    def single(self) -> int: ...
+
+
+def several(text: str, measured: Measure) -> Error:
+    """Error 3008 of a text that makes several parts where only one is wanted: the characters outside GSM-7 that made
+    it so, each with its places (in code points), or by how much it is too long; and what to do."""
+    room = Form(measured.encoding, measured.locking, measured.single).alone
+    over = measured.characters - room
+    message = (
+        f"ALERT: the text needs {measured.count} parts ({measured.characters} characters in {measured.encoding}, one "
+        f"part holds {room}) and options.failOnMultipleMessages is set"
+    )
+    advice = f"shorten it by {over}, or unset the option"
+    places: dict[str, list[int]] = {}
+    for character, index in DEFAULT.outside(text) if measured.encoding == UCS2 else ():
+        places.setdefault(character, []).append(index)
+    if places:
+        named = ", ".join(_at(character, found) for character, found in islice(places.items(), _NAMED))
+        more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+        replace = "replace them" + (", set options.transliterate" if places.keys() <= LOOKALIKES.keys() else "")
+        message += f"; not in the GSM-7 alphabet, of which one part holds {SEPTETS_ALONE}: {named}{more}"
+        advice = f"{replace}, {advice}"
+    elif measured.encoding != UCS2 and (twice := dict.fromkeys(c for c in text if c in DEFAULT.extension)):
+        message += f"; these count twice: {' '.join(twice)}"
+    return Error(MULTIPLE_PARTS, f"{message}: {advice}")
+
+
+def _at(character: str, found: list[int]) -> str:
+    listed = ", ".join(map(str, found[:_PLACES])) + ("…" if len(found) > _PLACES else "")
+    return f"{character!r} (U+{ord(character):04X}) at index {listed}"
 
 
 def explain(text: str, *, wire: Wire = PLAIN, max_parts: int = 10) -> Choice:

@@ -36,6 +36,10 @@ class Template:
             end = found.end()
         return cls([*pieces, text[end:]], slots)
 
+    def masked(self) -> str:
+        """The text with stars in place of each field: as many always, so that they do not tell a value's length."""
+        return "*****".join(self.pieces)
+
     def render(self, fields: Mapping[str, str], longest: int | None = None) -> str | Error:
         """The text for one recipient. Values are put in as they are, braces included; an empty value counts as given.
 
