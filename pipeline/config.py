@@ -58,6 +58,16 @@ class Gateway(_Section):
     port: int = Field(default=8080, ge=0, le=65535)
 
 
+class Otp(_Section):
+    """Login codes. `secret`: what codes are made of; all gateways need the same. Without one it is made once in the
+    storage directory. `lifetime_seconds`: how long a code can be verified, at least; `attempts`: tries a code.
+    """
+
+    secret: SecretStr | None = Field(default=None, min_length=16)
+    lifetime_seconds: int = Field(default=300, ge=60, le=3600)
+    attempts: int = Field(default=5, ge=1, le=10)
+
+
 class Moderation(_Section):
     """Prohibited content (docs/moderation.md). `terms`: files of prohibited terms, a term a line. The others: files of
     domains, a domain a line. `links`: "allowed" lets only the allowed domains stand in a text.
@@ -232,6 +242,7 @@ class Settings(BaseSettings):
     kafka: Kafka = Kafka()
     storage: Storage = Storage()
     gateway: Gateway = Gateway()
+    otp: Otp = Otp()
     moderation: Moderation = Moderation()
     billing: Billing = Billing()
     pumping: Pumping = Pumping()

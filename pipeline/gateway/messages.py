@@ -1,48 +1,65 @@
 """`/messages`: requests into the intake topics, messages out of the read model."""
 
 import asyncio
-import time
-import uuid
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import ValidationError
 
-from pipeline import ids
 from pipeline.accounts import AccountRecord
 from pipeline.gateway import views
-from pipeline.gateway.preview import preview
-from pipeline.gateway.problems import Refusal, malformed, problem, refuse, unavailable
-from pipeline.gateway.publisher import Outgoing
-from pipeline.gateway.reading import authenticate, read_body, reader
-from pipeline.gateway.services import Services, services
+from pipeline.gateway.body import read_object
+from pipeline.gateway.idempotency import key_of
+from pipeline.gateway.problems import Refusal, malformed, problem, refuse
+from pipeline.gateway.reading import reader
+from pipeline.gateway.sending import admitted, claimed, dry_run, send
+from pipeline.gateway.services import services
 from schemas import errors, intake
-from schemas.errors import Error
 
 MAX_PAGE = 1000
-_PRIORITY = ".priority"
 
 router = APIRouter(tags=["Messages"])
 
 
 @router.post("/messages", status_code=201, summary="Send a message")
-@router.post("/WW-messages", status_code=201, summary="Send a message (worldwide)")
 async def create(request: Request) -> Response:
     """Take a request; 201 once it is durable. What becomes of it is told by status, callback and GET."""
+    return await _create(request)
+
+
+@router.post("/WW-messages", status_code=201, summary="Send a message (worldwide)")
+async def create_worldwide(request: Request) -> Response:
+    """The same by the worldwide tariff: the price is known once a carrier took the message."""
+    return await _create(request, "WW")
+
+
+@router.post("/IT-messages", status_code=201, summary="Send a message (Italy)")
+async def create_italy(request: Request) -> Response:
+    """The same to numbers of Italy, at a fixed price."""
+    return await _create(request, "IT")
+
+
+@router.post("/ES-messages", status_code=201, summary="Send a message (Spain)")
+async def create_spain(request: Request) -> Response:
+    """The same to numbers of Spain, at a fixed price."""
+    return await _create(request, "ES")
+
+
+async def _create(request: Request, tariff: str | None = None) -> Response:
     at = services(request)
-    account = await authenticate(request, at)
-    if isinstance(account, Refusal):
-        return problem(account)
-    if account.blocklisted:
-        message = "The user is blocklisted. Please contact support for assistance."
-        return problem(refuse(HTTPStatus.FORBIDDEN, errors.BLOCKLISTED, message))
-    body = await read_body(request, at.settings.limits.request_bytes)
-    wanted = body if isinstance(body, Refusal) else parse(body, account)
+    asked = await admitted(request, at)
+    if isinstance(asked, Refusal):
+        return problem(asked)
+    account, body = asked
+    key = key_of(request)
+    wanted = key if isinstance(key, Refusal) else parse(body, account, tariff, key)
     if isinstance(wanted, Refusal):
         return problem(wanted)
-    return await _take(wanted, at)
+    if wanted.options.dry_run:
+        return await dry_run(wanted, account, at)
+    claim = await claimed(wanted, at)
+    return problem(claim) if isinstance(claim, Refusal) else await send(wanted, claim, at)
 
 
 @router.get("/messages", summary="Messages of the account, newest first")
@@ -73,43 +90,45 @@ async def get(request: Request, id: str) -> Response:
     return Response(views.encode(views.stored(row)), media_type="application/json")
 
 
-def parse(body: bytes, account: AccountRecord) -> intake.Request | Refusal:
-    """The request as the intake topics hold it: with its account, request id and sender."""
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        return refuse(HTTPStatus.BAD_REQUEST, errors.MALFORMED_REQUEST, f"the body is not JSON in UTF-8: {error}")
-    if not isinstance(data, dict):
-        message = "the body is not a JSON object"
-        return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)
+def parse(
+    body: bytes, account: AccountRecord, tariff: str | None = None, key: str | None = None
+) -> intake.Request | Refusal:
+    """The request as the intake topics hold it: with its account and sender, and the tariff of its path.
+
+    `key`: the Idempotency-Key, which is the request's id where the body gives none. `recipient` may be one or a list,
+    numbers or objects.
+    """
+    data = read_object(body)
+    return data if isinstance(data, Refusal) else request_of(data, account, tariff, key)
+
+
+def request_of(
+    data: dict[str, Any], account: AccountRecord, tariff: str | None, key: str | None
+) -> intake.Request | Refusal:
+    """The same of a body that is read."""
     if "account" in data:
-        message = "account: unknown field (the token names the account)"
-        return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)
+        return _wrong("account: unknown field (the token names the account)")
+    full = {**data, "account": account.name}
+    if isinstance(data.get("recipient"), list) and "recipients" not in data:
+        full["recipients"] = full.pop("recipient")
+    if key is not None:
+        given = full.setdefault("requestId", key)
+        if given != key:
+            return _wrong(f"Idempotency-Key: {key!r} is not requestId; give one of them, or the same in both")
+    if tariff is not None:
+        options = full.setdefault("options", {})
+        if isinstance(options, dict):
+            if options.get("tariff", tariff) != tariff:
+                return _wrong(f"options.tariff: this path has tariff {tariff}; leave it out, or use /messages")
+            if tariff != intake.WORLDWIDE:
+                full["options"] = {**options, "tariff": tariff}
     try:
-        request = intake.Request.model_validate({**data, "account": account.name})
+        request = intake.Request.model_validate(full)
     except ValidationError as found:
         return malformed(found, data)
     request.sender = request.sender or intake.DEFAULT_SENDER
-    request.request_id = request.request_id or uuid.uuid4().hex
     return request
 
 
-async def _take(request: intake.Request, at: Services) -> Response:
-    """Check, produce, answer."""
-    settings = at.settings
-    seen = preview(request, settings.limits.parts)
-    if isinstance(seen, Error):
-        return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, seen))
-    assert request.request_id
-    timestamp_ms = time.time_ns() // 1_000_000
-    batch = ids.batch_id(ids.request_hash(request.account, request.request_id), 0, timestamp_ms)
-    topic = at.names.intake(_PRIORITY if len(request.recipients) == 1 else "")
-    value = request.model_dump_json(by_alias=True, exclude_unset=True).encode()
-    failed = await at.publisher.publish([Outgoing(topic, value, timestamp_ms=timestamp_ms)])
-    if failed is None:
-        view = views.taken(ids.message_id(batch, 0), request, seen, timestamp_ms, settings.billing.currency)
-        return Response(views.encode(view), HTTPStatus.CREATED, media_type="application/json")
-    if failed.permanent:
-        return problem(Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, failed))
-    message = f"{failed.message} with this requestId, so that it is sent once whatever became of this try"
-    return problem(unavailable(message, requestId=request.request_id))
+def _wrong(message: str) -> Refusal:
+    return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)

@@ -9,4 +9,9 @@ SECONDS = Histogram(
     ["route"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+REFUSALS = Counter("sms_gateway_refusals_total", "Requests refused, by error code.", ["code"])
+REPEATS = Counter("sms_gateway_repeats_total", "Requests known by their key, answered again and not taken again.")
+SIMULATED = Counter("sms_gateway_simulated_total", "Messages of dry runs and estimates.")
+OTP_CODES = Counter("sms_gateway_otp_codes_total", "Login codes sent.", ["source"])
+OTP_ATTEMPTS = Counter("sms_gateway_otp_attempts_total", "Tries to verify a login code, by result.", ["result"])
 RECEIPTS = Counter("sms_gateway_receipts_total", "Receipts taken and durable.", ["carrier"])

@@ -7,6 +7,7 @@ import msgspec
 from fastapi import Response
 from pydantic import ValidationError
 
+from pipeline.gateway import metrics
 from schemas import errors, faults
 from schemas.errors import Error
 
@@ -35,6 +36,7 @@ def unavailable(message: str, **members: str) -> Refusal:
 
 def problem(refusal: Refusal) -> Response:
     """The answer. `type` is left at about:blank: the code tells problems apart."""
+    metrics.REFUSALS.labels(str(refusal.error.code)).inc()
     body = {
         "type": "about:blank",
         "title": HTTPStatus(refusal.status).phrase,

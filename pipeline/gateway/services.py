@@ -1,5 +1,5 @@
-"""What the routes work with: Kafka, accounts, opt-outs, prices, read model. Each comes up by itself, whatever the
-others do."""
+"""What the routes work with: Kafka, accounts, opt-outs, lists, prices, money, read model. Each comes up by itself,
+whatever the others do."""
 
 import asyncio
 import contextlib
@@ -11,13 +11,21 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from pipeline.accounts import AccountDirectory
+from pipeline.balances import BalanceDirectory
+from pipeline.billing import parse_amount
+from pipeline.carriers.routing import Router
 from pipeline.config import ConfigError, HttpCarrier, Settings
+from pipeline.gateway.idempotency import Recent
+from pipeline.gateway.otp_register import OtpDirectory
+from pipeline.gateway.preview import Judge, Wires
 from pipeline.gateway.publisher import Publisher
 from pipeline.optouts import OptOutDirectory
 from pipeline.prices import PriceDirectory
+from pipeline.prohibited import WatchedLists
 from pipeline.store.database import open_database
 from pipeline.store.queries import ReadModel
 from pipeline.streaming.topics import TopicNames
+from schemas.errors import Error
 
 log = structlog.get_logger()
 
@@ -28,7 +36,7 @@ class Services:
     """One of these a gateway. `read_model` is None until the database is open.
 
     `webhooks` checks the signatures of each HTTP carrier; None where it has no secret. Raises ConfigError for one that
-    is no secret, and for a faulty price list.
+    is no secret, and for a faulty price list, list of prohibited content or minimum.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -38,46 +46,64 @@ class Services:
         self.accounts = AccountDirectory(settings)
         self.opt_outs = OptOutDirectory(settings)
         self.prices = PriceDirectory(settings)
+        self.lists = WatchedLists(settings)
+        self.balances = BalanceDirectory(settings)
+        self.otps = OtpDirectory(settings)
+        self.recent = Recent()
+        self.router = Router(settings.routes, list(settings.http_carriers))
+        self.wires = Wires(self.router, settings)
+        self.judge = Judge(self.lists)
+        self.minimum = _minimum(settings)
         self.webhooks = {name: _webhook(name, carrier) for name, carrier in settings.http_carriers.items()}
         self.read_model: ReadModel | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Begin to come up; `missing` tells how far it is."""
         self.publisher.start()
-        self._tasks = [
-            asyncio.create_task(self.accounts.start(), name="gateway accounts"),
-            asyncio.create_task(self._open_read_model(), name="gateway read model"),
-            asyncio.create_task(self.opt_outs.start(), name="gateway opt-outs"),
-            asyncio.create_task(self.prices.start(), name="gateway prices"),
-        ]
+        begun = {
+            "accounts": self.accounts.start(),
+            "readModel": self._open_read_model(),
+            "optOuts": self.opt_outs.start(),
+            "prices": self.prices.start(),
+            "lists": self.lists.start(),
+            "balances": self.balances.start(),
+            "otps": self.otps.start(),
+        }
+        self._tasks = {name: asyncio.create_task(task, name=f"gateway {name}") for name, task in begun.items()}
 
     async def stop(self) -> None:
         """Let go of everything, the last acquired first."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         if self.read_model:
             self.read_model.close()
-        await self.prices.stop()
-        await self.opt_outs.stop()
-        await self.accounts.stop()
+        followers = (self.otps, self.balances, self.lists, self.prices, self.opt_outs, self.accounts)
+        for follower in followers:
+            await follower.stop()
         await self.publisher.stop()
 
     @property
     def missing(self) -> list[str]:
         """What is not there yet; empty when requests can be served."""
-        accounts, read_model, opt_outs, _ = (task.done() for task in self._tasks)
-        up = {
-            "kafka": self.publisher.connected, "accounts": accounts, "readModel": read_model, "optOuts": opt_outs
-        }  # fmt: skip
-        return [name for name, there in up.items() if not there]
+        needed = ("accounts", "readModel", "optOuts")
+        return [*([] if self.publisher.connected else ["kafka"]), *self.unread(*needed)]
+
+    def unread(self, *names: str) -> list[str]:
+        """Which of these are not read yet. Messages are taken without knowing lists, prices or balances."""
+        return [name for name in names if not self._tasks[name].done()]
 
     @property
     def prices_known(self) -> bool:
-        """Whether the prices can be told. Messages are taken without."""
-        return self._tasks[-1].done()
+        """Whether the prices can be told."""
+        return self._tasks["prices"].done()
+
+    @property
+    def lists_known(self) -> bool:
+        """Whether content can be judged."""
+        return self._tasks["lists"].done()
 
     async def _open_read_model(self) -> None:
         while True:
@@ -96,6 +122,13 @@ def _webhook(name: str, carrier: HttpCarrier) -> Webhook | None:
         return Webhook(carrier.secret.get_secret_value())
     except (ValueError, EmptyWebhookSecretError):
         raise ConfigError(f"carriers.{name}.secret: not a secret of Standard Webhooks (whsec_ and base64)") from None
+
+
+def _minimum(settings: Settings) -> int:
+    found = parse_amount(settings.billing.minimum)
+    if isinstance(found, Error):
+        raise ConfigError(f"billing.minimum: {found.message}")
+    return found
 
 
 def services(request: Request) -> Services:

@@ -1,19 +1,30 @@
 """The contract's MessageResponse: from a request just taken, or from a row of the read model."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from pipeline.billing import format_price
 from pipeline.gateway.preview import Preview
+from pipeline.stages.fate import rfc3339
 from pipeline.store.queries import StoredMessage
 from schemas import intake
 from schemas.states import STATE, Detailed
 
 #: Money is kept exactly and written as a JSON number, as the contract has it.
 _encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class Refused(msgspec.Struct, rename="camel"):
+    """A recipient who would not be sent to; `index`: the place in the request."""
+
+    index: int
+    recipient: str
+    code: int
+    message: str
+    permanent: bool
 
 
 class MessageResponse(msgspec.Struct, rename="camel", kw_only=True):
@@ -28,10 +39,10 @@ class MessageResponse(msgspec.Struct, rename="camel", kw_only=True):
     recipient: str | UnsetType = UNSET
     recipients: int | UnsetType = UNSET
     index: int | UnsetType = UNSET
-    international_prefix: str | UnsetType | None = UNSET
-    country_code: str | UnsetType | None = UNSET
+    international_prefix: str | UnsetType = UNSET
+    country_code: str | UnsetType = UNSET
     message: str | UnsetType = UNSET
-    encoding: str | UnsetType | None = UNSET
+    encoding: str | UnsetType = UNSET
     characters_count: int | UnsetType = UNSET
     message_count: int | UnsetType = UNSET
     parts_delivered: int | UnsetType = UNSET
@@ -51,6 +62,10 @@ class MessageResponse(msgspec.Struct, rename="camel", kw_only=True):
     sent_at: str | None = None
     delivered_at: str | None = None
     is_otp: bool = False
+    otp: str | UnsetType = UNSET
+    otp_options: dict[str, Any] | UnsetType = UNSET
+    accepted: int | UnsetType = UNSET
+    refused: list[Refused] | UnsetType = UNSET
 
 
 def encode(data: Any) -> bytes:
@@ -58,8 +73,14 @@ def encode(data: Any) -> bytes:
     return _encoder.encode({"data": data})
 
 
-def taken(id_: str, request: intake.Request, seen: Preview, timestamp_ms: int, currency: str) -> MessageResponse:
-    """A request that is durable and not yet looked at. Prices are 0 until the pipeline knows them."""
+def money(micros: int) -> Decimal:
+    """Micro-units as they are written: exactly."""
+    return Decimal(format_price(micros)) if micros else Decimal(0)
+
+
+def taken(id_: str, request: intake.Request, seen: Preview, price: int, currency: str) -> MessageResponse:
+    """A request that is durable and not yet looked at; a repeat has the same. `price`: micro-units a part, 0 where it
+    is not known until a carrier took it (HTTP contract)."""
     several = len(request.recipients) > 1
     only = request.recipients[0]
     view = MessageResponse(
@@ -72,18 +93,21 @@ def taken(id_: str, request: intake.Request, seen: Preview, timestamp_ms: int, c
         recipient=UNSET if several else only if isinstance(only, str) else only.number,
         recipients=len(request.recipients) if several else UNSET,
         message=request.message if seen.text is None else seen.text,
+        price=money(price),
         currency=currency,
-        options=request.options.model_dump(mode="json", by_alias=True, exclude_none=True),
+        options=_DEFAULTS if request.options == _default else _told(request.options),
         callback=request.callback.model_dump(mode="json", by_alias=True) if request.callback else UNSET,
         custom=request.custom,
-        created_at=_created_at(id_),
-        updated_at=_time(timestamp_ms),
+        created_at=(created_at := _created_at(id_)),
+        updated_at=created_at,
+        is_otp=request.options.otp,
     )
     if seen.recipient:
         view.international_prefix, view.country_code = seen.recipient.prefix, seen.recipient.country
-    if seen.encoded:
-        view.encoding, view.characters_count = seen.encoded.encoding, seen.encoded.characters
-        view.message_count = seen.encoded.count
+    if seen.measured:
+        view.encoding, view.characters_count = seen.measured.encoding, seen.measured.characters
+        view.message_count = seen.measured.count
+        view.total_price = money(price * seen.measured.count)
     return view
 
 
@@ -101,9 +125,9 @@ def stored(row: StoredMessage) -> MessageResponse:
         recipient=row.recipient,
         index=row.index,
         message=UNSET if row.message is None else row.message,
-        international_prefix=row.international_prefix,
-        country_code=row.country_code,
-        encoding=row.encoding,
+        international_prefix=row.international_prefix or UNSET,
+        country_code=row.country_code or UNSET,
+        encoding=row.encoding or UNSET,
         characters_count=row.characters_count,
         message_count=row.message_count,
         parts_delivered=row.parts_delivered,
@@ -124,11 +148,14 @@ def stored(row: StoredMessage) -> MessageResponse:
     )
 
 
+def _told(options: intake.Options) -> dict[str, Any]:
+    return options.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+_default = intake.Options()
+_DEFAULTS = _told(_default)
+
+
 def _created_at(id_: str) -> str:
     """The request's time, to the second: the id's first 4 bytes."""
-    return _time(int(id_[:8], 16) * 1000)
-
-
-def _time(timestamp_ms: int) -> str:
-    at = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(int(id_[:8], 16) * 1000)

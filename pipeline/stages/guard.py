@@ -67,7 +67,7 @@ class Guard:
 
 
 def refuse_held(holds: Mapping[str, bool], batch: Batch, excluded: Collection[int]) -> dict[int, Error]:
-    """The error of each recipient, by position, whose range is held. `holds`: of ranges, False where it was released."""
+    """The error of each recipient, by position, whose range is held. `holds`: by range, False where it was released."""
     return _within([name for name, held in holds.items() if held], batch, excluded) if holds else {}
 
 

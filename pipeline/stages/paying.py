@@ -29,7 +29,6 @@ from schemas.errors import Error
 from schemas.intake import WORLDWIDE
 from schemas.ledger import Kind
 
-
 #: Why recipients, by position, get nothing, beside those who get nothing already.
 Refuse = Callable[[Batch, Collection[int]], dict[int, Error]]
 

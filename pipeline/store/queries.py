@@ -8,6 +8,8 @@ import sqlalchemy as sql
 from pipeline.store import spending
 from pipeline.store.spending import Spend
 from pipeline.store.tables import ledger, messages
+from schemas import errors
+from schemas.ledger import Kind
 from schemas.states import STATE, Detailed
 
 
@@ -67,6 +69,10 @@ class Movement(msgspec.Struct, frozen=True):
     at: str
 
 
+#: Not refused because another request had used its id: `error` is JSON that begins with the code.
+_not_reused = sql.or_(
+    messages.c.error.is_(None), messages.c.error.not_like(f'{{"code":{errors.REQUEST_ID_REUSED},%', escape="/")
+)
 _movements = sql.select(*(ledger.c[field] for field in Movement.__struct_fields__)).order_by(ledger.c.sequence.desc())
 _select = sql.select(*(messages.c[field] for field in StoredMessage.__struct_fields__))
 
@@ -89,6 +95,25 @@ class ReadModel:
         query = _select.where(messages.c.account == account).order_by(messages.c.id.desc()).offset(skip).limit(limit)
         with self._engine.connect() as connection:
             return [StoredMessage(*row) for row in connection.execute(query)]
+
+    def first_of(self, account: str, request_id: str) -> tuple[StoredMessage | None, int]:
+        """The message to the first recipient of a request, and how many messages of it are known. A request that was
+        refused because its id had been used is not this one."""
+        mine = sql.and_(messages.c.account == account, messages.c.request_id == request_id, _not_reused)
+        count = sql.select(sql.func.count()).where(mine)
+        with self._engine.connect() as connection:
+            row = connection.execute(_select.where(mine, messages.c.index == 0)).first()
+            known = connection.execute(count).scalar_one() if row else 0
+        return (StoredMessage(*row) if row else None), known
+
+    def reserved_since(self, account: str, since: str) -> tuple[int, int]:
+        """Messages accepted of an account, and micro-units reserved for them, since a time (RFC 3339, UTC)."""
+        there = ledger.c
+        sums = sql.func.coalesce(sql.func.sum(there.messages), 0), sql.func.coalesce(sql.func.sum(there.amount), 0)
+        query = sql.select(*sums).where(there.account == account, there.at >= since, there.kind == Kind.RESERVE.value)
+        with self._engine.connect() as connection:
+            count, amount = connection.execute(query).one()
+        return int(count), int(amount)
 
     def counts(self, account: str | None = None, request_ids: Sequence[str] | None = None) -> dict[str, int]:
         """Messages by detailedState, of one account or all, of some requests or all."""

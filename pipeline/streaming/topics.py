@@ -67,6 +67,7 @@ class TopicNames:
         self.opt_outs = f"{prefix}opt-outs"
         self.lists = f"{prefix}lists"
         self.findings = f"{prefix}findings"
+        self.otps = f"{prefix}otps"
 
     def intake(self, lane: str = "") -> str:
         return f"{self.prefix}intake{lane}"
@@ -106,6 +107,9 @@ def catalogue(settings: Settings) -> list[Topic]:
     long = flow | {"retention.ms": str(7 * _DAY_MS)}
     dead = long | {"max.message.bytes": str(client.MAX_DEAD_LETTER_BYTES)}
     latest = {"cleanup.policy": "compact", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
+    # Of no use after an hour or so; old segments go as wholes.
+    hour, day = str(_DAY_MS // 24), str(_DAY_MS)
+    brief = latest | {"cleanup.policy": "compact,delete", "retention.ms": day, "segment.ms": hour}
     state = latest | {"cleanup.policy": "compact,delete", "retention.ms": days, "segment.bytes": str(64 * 1024 * 1024)}
     found = []
     for lane in LANES:
@@ -143,6 +147,7 @@ def catalogue(settings: Settings) -> list[Topic]:
         Topic(names.lists, "entries of the moderation's lists, beside those in files", 1, latest),
         Topic(names.findings, "what the moderation's lists found, blocked or flagged", n, long, public=True),
         Topic(names.balances, "each account's money as of its last change", 1, latest),
+        Topic(names.otps, "login codes that can be verified, without the codes", 1, brief),
     ]
     forever = latest | {"segment.bytes": str(64 * 1024 * 1024)}
     kept = {"retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(client.MAX_RECORD_BYTES)}

@@ -26,7 +26,7 @@ def problem(answer, status, code):
 
 @pytest.mark.parametrize("path", ["/messages", "/WW-messages"])
 def test_one_message_is_on_the_priority_topic_under_the_answered_id(gateway, path):
-    answer = gateway.as_("acme").post(path, json={**ONE, "options": {"dryRun": True}, "custom": {"order": 7}})
+    answer = gateway.as_("acme").post(path, json={**ONE, "options": {"validitySeconds": 60}, "custom": {"order": 7}})
     assert answer.status_code == 201, answer.text
     data = answer.json()["data"]
     record, value = next((r, v) for r, v in intake(gateway, ".priority") if v["requestId"] == data["requestId"])
@@ -38,7 +38,7 @@ def test_one_message_is_on_the_priority_topic_under_the_answered_id(gateway, pat
         "sender": "MyCompany",
         "recipients": ["+393331234567"],
         "message": ONE["message"],
-        "options": {"dryRun": True},
+        "options": {"validitySeconds": 60},
         "custom": {"order": 7},
     }
     told = {
@@ -48,7 +48,7 @@ def test_one_message_is_on_the_priority_topic_under_the_answered_id(gateway, pat
         "sentAt": None, "deliveredAt": None, "blocklisted": False,
     }  # fmt: skip
     assert {key: data[key] for key in told} == told
-    assert data["options"]["dryRun"] is True
+    assert (data["options"]["dryRun"], data["options"]["validitySeconds"]) == (False, 60)
     assert data["createdAt"] <= data["updatedAt"]
 
 
