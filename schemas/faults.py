@@ -21,7 +21,9 @@ def told(found: ValidationError, sent: Mapping[str, object]) -> Error:
             return Error(errors.TOO_MANY_RECIPIENTS, message)
         if kind == "string_too_short" and location == ("message",):
             return Error(errors.EMPTY_MESSAGE, "message: is empty; write a text")
-        text = "unknown field" if kind == "extra_forbidden" else fault["msg"]
+        if kind == "string_too_long" and location == ("sender",):
+            return Error(errors.INVALID_SENDER, "sender: 3 to 11 characters are allowed")
+        text = _words(kind, fault["msg"])
         named.setdefault(_field(location, sent), text)
     listed = [f"{field}: {text}" for field, text in named.items()]
     if len(listed) > _MOST_NAMED:
@@ -36,12 +38,16 @@ def by_recipient(found: ValidationError, sent: Mapping[str, object]) -> dict[int
         location = fault["loc"]
         if "recipients" not in sent or location[:1] != ("recipients",) or len(location) < 2:
             return None
-        text = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]
+        text = _words(fault["type"], fault["msg"])
         named.setdefault(int(location[1]), {}).setdefault(_field(location, sent), text)
     return {
         place: Error(errors.MALFORMED_REQUEST, "; ".join(map(": ".join, fields.items()))[:_MOST_CHARACTERS])
         for place, fields in named.items()
     }
+
+
+def _words(kind: str, message: str) -> str:
+    return "unknown field" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
 def _field(location: tuple[int | str, ...], sent: Mapping[str, object]) -> str:

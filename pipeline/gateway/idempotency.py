@@ -16,7 +16,9 @@ from hashlib import blake2b
 from http import HTTPStatus
 
 import msgspec
+import structlog
 from fastapi import Request
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.gateway.problems import Refusal, refuse
 from pipeline.store.queries import ReadModel, StoredMessage
@@ -24,6 +26,8 @@ from schemas import errors
 from schemas.errors import Error
 from schemas.states import Detailed
 from schemas.status import StatusError
+
+log = structlog.get_logger()
 
 #: Requests remembered, at some 400 bytes each.
 MOST = 50_000
@@ -34,6 +38,10 @@ _SAME_TRY_MS = 60_000
 _LONGEST = 128
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"').fullmatch  # RFC 8941, section 3.3.3
 _BARE = re.compile(r"[!#-~][!-~]*").fullmatch
+
+
+#: A request's first message, and how many are known.
+_Stored = tuple[StoredMessage, int]
 
 
 class Claim(msgspec.Struct):
@@ -78,6 +86,7 @@ class Recent:
     def __init__(self, most: int = MOST) -> None:
         self._claims: OrderedDict[tuple[str, str], Claim] = OrderedDict()
         self._most = most
+        self._lookup = _Lookup()
 
     async def claim(
         self,
@@ -102,12 +111,13 @@ class Recent:
         claim = Claim(mark, known.timestamp_ms if known and now - known.timestamp_ms < _SAME_TRY_MS else now)
         self._keep(who, claim)
         try:
-            first, count = await asyncio.to_thread(model.first_of, *who) if model else (None, 0)
+            stored = await self._lookup.find(who, model) if model else None
         except BaseException:
             self._claims.pop(who, None)
             raise
-        if first is None:
+        if stored is None:
             return claim
+        first, count = stored
         if count > recipients or not same(first):
             self._claims.pop(who, None)
             return _other(who[1])
@@ -132,6 +142,35 @@ class Recent:
         self._claims.move_to_end(who)
         if len(self._claims) > self._most:
             self._claims.popitem(last=False)
+
+
+class _Lookup:
+    """Questions to the read model, all that wait in one: alone, each costs as much as the rest of its request."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, str], asyncio.Future[_Stored | None]] = {}
+        self._asking: asyncio.Task[None] | None = None
+
+    async def find(self, who: tuple[str, str], model: ReadModel) -> _Stored | None:
+        """What is known of a request: nothing where the database does not answer, for the pipeline knows repeats too."""
+        future = self._waiting.setdefault(who, asyncio.get_running_loop().create_future())
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask(model), name="gateway repeats")
+        return await asyncio.shield(future)
+
+    async def _ask(self, model: ReadModel) -> None:
+        try:
+            while self._waiting:
+                asked, self._waiting = self._waiting, {}
+                try:
+                    found = await asyncio.to_thread(model.firsts_of, asked)
+                except SQLAlchemyError as error:
+                    log.warning("gateway.repeats_unknown", requests=len(asked), error=str(error))
+                    found = {}
+                for who, future in asked.items():
+                    future.set_result(found.get(who))
+        finally:
+            self._asking = None
 
 
 def _prohibited(first: StoredMessage) -> Error | None:

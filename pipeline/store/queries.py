@@ -1,5 +1,6 @@
 """What is asked of the read model. Blocking, milliseconds; call it in a thread."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 
 import msgspec
@@ -96,15 +97,21 @@ class ReadModel:
         with self._engine.connect() as connection:
             return [StoredMessage(*row) for row in connection.execute(query)]
 
-    def first_of(self, account: str, request_id: str) -> tuple[StoredMessage | None, int]:
-        """The message to the first recipient of a request, and how many messages of it are known. A request that was
-        refused because its id had been used is not this one."""
-        mine = sql.and_(messages.c.account == account, messages.c.request_id == request_id, _not_reused)
-        count = sql.select(sql.func.count()).where(mine)
+    def firsts_of(self, requests: Collection[tuple[str, str]]) -> dict[tuple[str, str], tuple[StoredMessage, int]]:
+        """Of requests (account, request id) that are known the message to the first recipient, and how many messages
+        are known. A request that was refused because its id had been used is not this one."""
+        by_account: defaultdict[str, list[str]] = defaultdict(list)
+        for account, request_id in requests:
+            by_account[account].append(request_id)
+        found: dict[tuple[str, str], tuple[StoredMessage, int]] = {}
         with self._engine.connect() as connection:
-            row = connection.execute(_select.where(mine, messages.c.index == 0)).first()
-            known = connection.execute(count).scalar_one() if row else 0
-        return (StoredMessage(*row) if row else None), known
+            for account, request_ids in by_account.items():
+                mine = messages.c.account == account, messages.c.request_id.in_(request_ids), _not_reused
+                for row in connection.execute(_select.where(*mine, messages.c.index == 0)).all():
+                    first = StoredMessage(*row)
+                    count = sql.select(sql.func.count()).where(*mine, messages.c.request_id == first.request_id)
+                    found[account, first.request_id or ""] = first, connection.execute(count).scalar_one()
+        return found
 
     def reserved_since(self, account: str, since: str) -> tuple[int, int]:
         """Messages accepted of an account, and micro-units reserved for them, since a time (RFC 3339, UTC)."""

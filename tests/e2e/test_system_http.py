@@ -102,7 +102,7 @@ def test_another_accounts_message_is_not_found(plain: System, ask: Ask) -> None:
     [
         (b"{", 400, 3001),
         (b"\xff", 400, 3001),
-        (b'{"recipient": "+393331234567", "message": "\\ud800"}', 400, 3001),
+        (b'{"recipient": "+393331234567", "message": "\\ud800"}', 422, 3014),
         ({"recipient": "+393331234567", "message": "Hello", "nonsense": 1}, 422, 3001),
         ({"recipient": "+390669812345", "message": "Hello"}, 422, 2011),
         ({"recipient": "+393331234567", "message": ""}, 422, 3004),
@@ -127,3 +127,32 @@ def test_what_is_answered_with_201_is_told(plain: System, ask: Ask) -> None:
     assert status in (201, 400, 422)
     if status == 201:
         assert plain.user.fate(answer["data"]["requestId"])["final"]
+
+
+def test_a_login_code_arrives_and_is_nowhere_to_be_read(plain: System, ask: Ask) -> None:
+    status, body = ask("POST", "/otp", {"recipient": "+393331234567", "length": 10})
+    assert status == 201
+    code, id_ = body["data"]["otp"], body["data"]["id"]
+    seen = delivered(ask, id_)
+    assert seen["message"] == "Il tuo codice di verifica è *****. Non comunicarlo a nessuno."
+    assert (seen["charactersCount"], seen["sender"]) == (len(body["data"]["message"]), "OTP MOBILE")
+    assert code not in json.dumps(seen) + json.dumps(plain.user.fate(body["data"]["requestId"]))
+    tried = [ask("POST", "/otp/verify", {"recipient": "+393331234567", "code": code})[1]["data"] for _ in range(2)]
+    assert [one["verified"] for one in tried] == [True, False]
+
+
+def test_prohibited_content_is_refused_at_the_door_and_told_once(plain: System, ask: Ask) -> None:
+    plain.cli("account", "create", "tempted", "--credit", "10")
+    token = plain.cli("account", "token", "tempted").strip()
+    dry = {"recipient": "+393331234567", "message": "Forbidden fruit", "options": {"dryRun": True}}
+    wait_for(
+        lambda: ask("POST", "/messages", dry, token=token)[1]["code"] == 2044, what="lists and money at the gateway"
+    )
+    sent = {"recipient": "+393331234567", "message": "Forbidden fruit", "requestId": "tempted"}
+    status, answer = ask("POST", "/messages", sent, token=token)
+    assert (status, answer["code"]) == (422, 2044)
+    told = plain.user.fate("tempted")
+    assert (told["id"], told["detailedState"], told["error"]["code"]) == (answer["id"], "BLOCKED", 2044)
+    wait_for(lambda: ask("POST", "/messages", sent, token=token)[0] == 403, what="the blocklisting")
+    shown = plain.cli.json("account", "show", "tempted")
+    assert (shown["blocklisted"], shown["balance"]) == (True, "9.00")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import broker
 import httpx
@@ -76,8 +77,8 @@ def serving(settings: Settings) -> Iterator[Gateway]:
 
 
 @contextmanager
-def start(bootstrap: str, directory: Path) -> Iterator[Gateway]:
-    settings = configured(bootstrap, directory)
+def start(bootstrap: str, directory: Path, **changes: Any) -> Iterator[Gateway]:
+    settings = configured(bootstrap, directory).model_copy(update=changes)
     broker.create_topics(settings)
     put_accounts(
         settings,
