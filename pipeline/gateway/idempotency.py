@@ -152,7 +152,7 @@ class _Lookup:
         self._asking: asyncio.Task[None] | None = None
 
     async def find(self, who: tuple[str, str], model: ReadModel) -> _Stored | None:
-        """What is known of a request: nothing where the database does not answer, for the pipeline knows repeats too."""
+        """What is known of a request; nothing where the database does not answer: the pipeline knows repeats too."""
         future = self._waiting.setdefault(who, asyncio.get_running_loop().create_future())
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask(model), name="gateway repeats")

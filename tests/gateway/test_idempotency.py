@@ -142,7 +142,7 @@ def stored(gateway: Gateway, told: dict[str, Any], text: str | None, **fields: A
     )  # fmt: skip
     engine = open_database(gateway.settings)
     Writer(engine).write(
-        gateway.names.status, [(msgspec.json.encode(record), text)], {0: 1}, Moved("ledger", [], {0: 1})
+        gateway.names.status, [(msgspec.json.encode(record), text, None)], {0: 1}, Moved("ledger", [], {0: 1})
     )
     engine.dispose()
 
