@@ -45,12 +45,13 @@ class Kafka(_Section):
 
 class Storage(_Section):
     """`directory`: broker data, tables, read model. `retention_days`: how long repeats and late receipts are
-    known, at least the longest validity of a message (48 hours) and half a day.
+    known, at least the longest validity of a message (48 hours) and half a day. The rest is how far ahead a message may
+    be scheduled.
     """
 
     directory: Path = Path(".sms-pipeline")
     database: str = "sqlite"
-    retention_days: float = Field(default=3.0, ge=2.5)
+    retention_days: float = Field(default=10.0, ge=2.5)
 
 
 class Gateway(_Section):

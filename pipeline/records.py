@@ -13,11 +13,15 @@ from schemas.errors import Error
 
 
 class Destination(msgspec.Struct, array_like=True, frozen=True):
-    """What recipients of a batch share: ISO country, calling code, original operator ("" where unknown)."""
+    """What recipients of a batch share: ISO country, calling code, original operator ("" where unknown).
+
+    `quiet_until`: the end of their quiet hours (Unix ms), 0 where it is not in them that they would be sent to.
+    """
 
     country: str
     prefix: str
     operator: str
+    quiet_until: int = 0
 
 
 class Part(msgspec.Struct, array_like=True, frozen=True):
@@ -52,7 +56,8 @@ class Batch(msgspec.Struct, array_like=True):
     `error` (all) and `errors` (by position) are what validate found wrong, later what moderate found: the next stage
     with a table (encode, price) reports them, once it knows that the batch is no repeat. `funding`: by recipient, 0 for
     the wallet or n for the n-th of `bundles` (b"": all from the wallet). `otp`: what the template's fields hold is
-    secret, so the text is told with them masked.
+    secret, so the text is told with them masked. `send_at`: when it is to be sent, in ms; 0 at once. Validity counts
+    from then.
     """
 
     id: bytes
@@ -87,6 +92,7 @@ class Batch(msgspec.Struct, array_like=True):
     bundles: list[str] = []
     funding: bytes = b""
     otp: bool = False
+    send_at: int = 0
 
     def __len__(self) -> int:
         return len(self.index)
@@ -100,6 +106,20 @@ class Batch(msgspec.Struct, array_like=True):
         if self.funding and self.funding[position]:
             return 0
         return self.prices[self.where[position]] if self.prices else 0
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether any of its recipients may have to wait: then track, and nobody else, lets it go on."""
+        return bool(self.send_at) or any(destination.quiet_until for destination in self.destinations)
+
+    def send_time(self, position: int) -> int:
+        """When the recipient at `position` is to be sent to (Unix ms); 0 at once."""
+        return self.destinations[self.where[position]].quiet_until or self.send_at
+
+    @property
+    def begins_at(self) -> int:
+        """From when on its messages are valid, in Unix ms. Of one that is scheduled, once it is let go."""
+        return self.send_at or self.received_at
 
     def select(self, positions: list[int]) -> "Batch":
         """The same batch with only these recipients; itself where these are all."""
@@ -184,9 +204,12 @@ class Credit(msgspec.Struct, array_like=True):
 
 
 class Tick(msgspec.Struct, array_like=True):
-    """Time has come to `at` (Unix seconds): what is due by then is due."""
+    """Time has come to `at` (Unix seconds): what is due by then is due. `at` stands still while news wait to be read;
+    `now` is the clock (0: as `at`), `after` what is released by it already."""
 
     at: int
+    now: int = 0
+    after: bytes = b""
 
 
 class Resolution(msgspec.Struct, array_like=True):
@@ -196,6 +219,17 @@ class Resolution(msgspec.Struct, array_like=True):
     """
 
     action: str
+    messages: list[bytes]
+    by: str
+    at: int
+
+
+class Cancellation(msgspec.Struct, array_like=True):
+    """The word that messages are not to be sent: all of a `request` (its hash), or `messages` (12 bytes each, all of
+    one partition's batches), as far as they are the account's ("": whosever). `by`: who says so. `at`: Unix ms."""
+
+    account: str
+    request: bytes
     messages: list[bytes]
     by: str
     at: int
@@ -227,4 +261,5 @@ decode_outcomes = msgspec.msgpack.Decoder(list[Outcome]).decode
 decode_settlements = msgspec.msgpack.Decoder(list[Settlement]).decode
 decode_credits = msgspec.msgpack.Decoder(list[Credit]).decode
 decode_ticks = msgspec.msgpack.Decoder(list[Tick]).decode
+decode_cancellation = msgspec.msgpack.Decoder(Cancellation).decode
 decode_resolution = msgspec.msgpack.Decoder(Resolution).decode

@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline.accounts import AccountDirectory
 from pipeline.billing import parse_amount
+from pipeline.cancellations import CancellationDirectory
 from pipeline.carriers.http import HttpCarrier
 from pipeline.carriers.routing import Router
 from pipeline.config import ConfigError, Settings
@@ -103,12 +104,18 @@ async def _dispatch(settings: Settings) -> _Parts:
         for line in lines:
             line.throughput.set_share(len(partitions) / settings.kafka.partitions)
 
-    found = route.sources(settings, router) + dispatch.sources(settings, lines)
-    return _Parts(found, table=True, close=[line.carrier.close for line in lines], owned=share)
+    canceled = CancellationDirectory(settings)
+    await canceled.start()
+    found = route.sources(settings, router) + dispatch.sources(settings, lines, canceled)
+    return _Parts(found, table=True, close=[*(line.carrier.close for line in lines), canceled.stop], owned=share)
 
 
 async def _track(settings: Settings) -> _Parts:
-    return _Parts(track.sources(settings) + resolve.sources(settings), table=True)
+    opt_outs = OptOutDirectory(settings)
+    await opt_outs.start()
+    tracker = track.Tracker(settings, opt_outs)
+    found = track.sources(settings, tracker) + resolve.sources(settings)
+    return _Parts(found, table=True, close=[opt_outs.stop], owned=tracker.owned)
 
 
 BUILDERS: dict[str, Callable[[Settings], Awaitable[_Parts]]] = {
@@ -287,5 +294,5 @@ class _Worker:
             for runner in self._runners:
                 if runner.name == "track" and runner.state and runner.ready:
                     for partition in runner.state.owned():
-                        if at := int(runner.watermark(partition, but=self._names.ticks)):
-                            await producer.send(self._names.ticks, encode([Tick(at)]), partition=partition)
+                        tick = Tick(int(runner.watermark(partition, but=self._names.ticks)), int(time.time()))
+                        await producer.send(self._names.ticks, encode([tick]), partition=partition)

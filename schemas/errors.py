@@ -61,6 +61,12 @@ NOT_FOUND = 3051
 UNAVAILABLE = 3052
 REQUEST_UNDER_WAY = 3053
 
+SEND_AT = 3080
+QUIET_HOURS = 3081
+CANCELED = 3082
+TOO_LATE = 3083
+TOO_MANY_DRAFTS = 3084
+
 #: Codes of prohibited content, which has consequences: blocklisting and a penalty.
 PROHIBITED_CODES = frozenset({PROHIBITED, PROHIBITED_REGIONAL})
 
@@ -106,4 +112,9 @@ CATALOGUE: dict[int, str] = {
     NOT_FOUND: "No such thing, or not yours.",
     UNAVAILABLE: "The service cannot take requests now; repeat after the time in Retry-After.",
     REQUEST_UNDER_WAY: "A request of this requestId or Idempotency-Key is being worked on; repeat it in a moment.",
+    SEND_AT: "The time to send at is past, or further ahead than messages are kept.",
+    QUIET_HOURS: "The quiet hours cannot be kept: they are too far ahead, or leave no moment of the day.",
+    CANCELED: "The message was cancelled before a carrier was called.",
+    TOO_LATE: "It is too late: the messages are with a carrier or at their end, or the draft is sent.",
+    TOO_MANY_DRAFTS: "The account has as many drafts as are kept; delete some.",
 }

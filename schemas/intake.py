@@ -4,11 +4,12 @@ Unknown fields are refused with their names. One bad recipient never spoils the 
 here, and judged one by one in the validate stage.
 """
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, model_validator
 from pydantic.alias_generators import to_camel
 
 #: Recipients a record may hold.
@@ -55,8 +56,47 @@ class Recipient(_Public):
     fields: Annotated[dict[str, str | int | float], AfterValidator(_as_they_print)] = Field(default_factory=dict)
 
 
+def _with_offset(written: Any) -> Any:
+    """A time that says by which clock: what is read without an offset is an hour off somewhere."""
+    if not isinstance(written, str):
+        raise ValueError("write the time as text, such as 2030-01-31T09:00:00Z")
+    try:
+        found = datetime.fromisoformat(written)
+    except ValueError:
+        raise ValueError("not a time of RFC 3339; write one such as 2030-01-31T09:00:00Z") from None
+    if found.tzinfo is None:
+        raise ValueError("no offset from UTC; write one such as 2030-01-31T09:00:00Z or 2030-01-31T10:00:00+01:00")
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("not a time of our calendar") from None
+
+
+def _minute(written: str) -> str:
+    if not re.fullmatch("([01][0-9]|2[0-3]):[0-5][0-9]", written):
+        raise ValueError("not a time of the day; write it as 21:00")
+    return written
+
+
+TimeOfDay = Annotated[str, AfterValidator(_minute)]
+
+
+class QuietHours(_Public):
+    """From when on, and until when, nobody wants to be disturbed, by the recipient's own clock."""
+
+    from_: TimeOfDay = Field(alias="from")
+    to: TimeOfDay
+
+    @model_validator(mode="after")
+    def _leave_room(self) -> Self:
+        if self.from_ == self.to:
+            raise ValueError("from and to are the same time, which leaves no hour of the day or all of them")
+        return self
+
+
 class Options(_Public):
-    """How the request is handled. `validity_seconds`: how long delivery may be tried; `send_at`: not before.
+    """How the request is handled. `validity_seconds`: how long delivery may be tried; `send_at`: not before, and the
+    validity begins then; `quiet_hours`: nor in these.
 
     `tariff`: whose rules hold, those of worldwide sending or of the endpoint for Italy or Spain (HTTP contract): which
     countries may be sent to, the price, and what prohibited content costs. `otp`: the message is a template whose
@@ -67,7 +107,8 @@ class Options(_Public):
     fail_on_multiple_messages: bool = False
     transliterate: bool = False
     validity_seconds: int = Field(default=VALIDITY_SECONDS, ge=1, le=VALIDITY_SECONDS)
-    send_at: datetime | None = Field(default=None, strict=False)
+    send_at: Annotated[datetime, BeforeValidator(_with_offset)] | None = None
+    quiet_hours: QuietHours | None = None
     tariff: Literal["WW", "IT", "ES"] = WORLDWIDE
     otp: bool = False
 

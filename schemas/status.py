@@ -18,7 +18,10 @@ class StatusError(msgspec.Struct, frozen=True):
 
 
 class StatusRecord(msgspec.Struct, rename="camel", kw_only=True):
-    """Money: decimal strings; times: RFC 3339 UTC with milliseconds; `index`: the recipient's place in the request."""
+    """Money: decimal strings; times: RFC 3339 UTC with milliseconds; `index`: the recipient's place in the request.
+
+    `send_at`: where it is sent later than at once.
+    """
 
     id: str
     request_id: str | None
@@ -45,6 +48,7 @@ class StatusRecord(msgspec.Struct, rename="camel", kw_only=True):
     dry_run: bool
     custom: Any
     at: str
+    send_at: str | msgspec.UnsetType = msgspec.UNSET
 
 
 #: CloudEvents 1.0, binary mode (the Kafka protocol binding): attribute headers beside the untouched value.

@@ -9,6 +9,8 @@ from pipeline.billing.money import format_amount, parse_amount
 
 #: Told of a message that a carrier has: it is paid from then on.
 _TAKEN = frozenset({"SUBMITTED", "BUFFERED", "ENROUTE", "DELIVERED"})
+#: What is told first of a message whose money is reserved.
+_ACCEPTED = frozenset({"ACCEPTED", "SCHEDULED"})
 #: Hex digits of a message id that name its batch (pipeline/ids.py).
 _BATCH_DIGITS = 18
 
@@ -65,7 +67,7 @@ class Carried:
         if heard is None:
             heard = self.batches[batch] = Heard(told.account)
         bit = 1 << told.index
-        if told.detailed_state == "ACCEPTED":
+        if told.detailed_state in _ACCEPTED:
             heard.accepted |= bit
         receipt = told.error is not None and told.error.message.startswith(self._receipt)
         if (receipt or told.detailed_state in _TAKEN) and not heard.taken & bit:

@@ -56,6 +56,17 @@ RESOLUTIONS = Counter(
     "sms_resolutions_total", "Messages in doubt that an operator resolved, by action and result.", ["action", "result"]
 )
 
+SCHEDULED = Gauge("sms_scheduled_messages", "Messages that wait for their time in the partitions of this process.")
+RELEASED = Counter("sms_released_total", "Messages whose time came and that went on to routing.", ["lane"])
+RELEASE_LATENESS = Histogram(
+    "sms_release_lateness_seconds", "From the time a batch is to be sent at to when it goes on.", buckets=_LATENCY
+)
+CANCELLATIONS = Counter(
+    "sms_cancellations_total",
+    "Messages that were to be cancelled, by result: canceled, left to dispatch, too late, or not known (yet).",
+    ["result"],
+)
+
 RECEIPTS = Counter("sms_receipts_total", "Receipts by carrier and status word.", ["carrier", "status"])
 RECEIPTS_UNMATCHED = Counter(
     "sms_receipts_unmatched_total", "Receipts for messages that are not known (yet): parked.", ["carrier"]
@@ -63,11 +74,14 @@ RECEIPTS_UNMATCHED = Counter(
 RECEIPTS_LATE = Counter("sms_receipts_late_total", "Receipts that came after the final state or twice.", ["carrier"])
 TRANSITIONS = Counter("sms_messages_state_total", "Transitions published on the status topic.", ["state"])
 SUBMIT_LATENCY = Histogram(
-    "sms_intake_to_submitted_seconds", "From the intake record's timestamp to the carrier's acceptance.",
+    "sms_intake_to_submitted_seconds",
+    "From the intake record's timestamp (or the time it is to be sent at) to the carrier's acceptance.",
     ["lane"], buckets=_LATENCY,
 )  # fmt: skip
 FINAL_LATENCY = Histogram(
-    "sms_intake_to_final_seconds", "From the intake record's timestamp to the final state.", buckets=_LATENCY
+    "sms_intake_to_final_seconds",
+    "From the intake record's timestamp (or the time it is to be sent at) to the final state.",
+    buckets=_LATENCY,
 )
 
 CHILD_DEATHS = Counter(

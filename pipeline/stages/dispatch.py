@@ -20,11 +20,13 @@ import msgspec
 import structlog
 
 from pipeline import ids
+from pipeline.cancellations import CANCELED, Cancellations
 from pipeline.carriers import base
 from pipeline.config import Settings
 from pipeline.ops import metrics
 from pipeline.records import Batch, Reference, Submitted, decode_batches, encode_one
 from pipeline.stages.common import count_in
+from pipeline.stages.doubt import ATTEMPTS_A_RESEND
 from pipeline.stages.route import expires_at, retried, slice_of
 from pipeline.stages.submission import Line, Message, Verdict, doubt, submit
 from pipeline.streaming.stage import Decide, Record, Source, Step
@@ -36,6 +38,7 @@ from schemas.states import Detailed
 log = structlog.get_logger()
 
 OPEN, DECIDED, CLOSED = 0, 1, 2
+_CANCELED = Verdict(Detailed.CANCELED, error=CANCELED)
 
 
 class Call(msgspec.Struct, array_like=True):
@@ -48,8 +51,8 @@ class Call(msgspec.Struct, array_like=True):
 class Attempt(msgspec.Struct, array_like=True):
     """The journal's entry for one batch and attempt: which record made it, how far it is, and since when (Unix s).
 
-    OPEN: the carrier may be called. DECIDED: `verdicts` (in column order) are durable and are only told again.
-    CLOSED: they are told.
+    OPEN: the carrier may be called, but not for messages that have a verdict (they were cancelled). DECIDED: `verdicts`
+    (in column order) are durable and are only told again. CLOSED: they are told.
     """
 
     topic: str
@@ -59,24 +62,25 @@ class Attempt(msgspec.Struct, array_like=True):
     since: float = 0.0
 
 
-def sources(settings: Settings, lines: list[Line]) -> list[Source]:
-    """The stage's agents: one a carrier and lane, so that a slow carrier holds only its own queue."""
+def sources(settings: Settings, lines: list[Line], canceled: Cancellations) -> list[Source]:
+    """The stage's agents: one a carrier and lane, so that a slow carrier holds only its own queue. `canceled`: what is
+    not to be sent any more."""
     names = TopicNames(settings.kafka.topic_prefix)
     found = []
     for line in lines:
         record = slice_of(line.config.throughput, line.config.batch)
         window = int(min(16, max(1, 2 * line.config.throughput / record)))
         for lane in LANES:
-            decide = _agent(settings, names, line, lane)
+            decide = _agent(settings, names, line, lane, canceled)
             found.append(
                 Source(names.dispatch(line.name, lane), decide, exclusive=False, max_records=window, waits_outside=True)
             )
     return found
 
 
-def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Decide:
+def _agent(settings: Settings, names: TopicNames, line: Line, lane: str, canceled: Cancellations) -> Decide:
     def decide(record: Record, step: Step) -> None:
-        attempted: list[tuple[Batch, Attempt | None]] = []
+        attempted: list[_Begun] = []
         now = time.time()
         here: set[bytes] = set()
         for batch in decode_batches(record.value):
@@ -90,15 +94,18 @@ def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Deci
                 continue
             count_in("dispatch", lane, len(batch))
             here.add(key)
-            attempted.append((batch, entry))
             if entry is None:
-                step.view.put_first(key, Attempt(record.topic, record.offset, since=now))
+                stopped = _stopped(batch, canceled)
+                step.view.put_first(key, Attempt(record.topic, record.offset, OPEN, stopped, now))
+            else:
+                stopped = entry.verdicts
+            attempted.append((batch, entry, stopped))
             step.view.put(key, Attempt(record.topic, record.offset, CLOSED))
 
         async def act(step: Step) -> None:
             verdicts = await _Calls(line, record, lane, step, now).make(attempted)
             report = _Report(settings, names, line.name, lane, step)
-            for batch, _ in attempted:
+            for batch, _, _ in attempted:
                 found = verdicts[id(batch)]
                 step.view.put_first(_journal_key(batch), Attempt(record.topic, record.offset, DECIDED, found))
                 report.add(batch, found)
@@ -108,6 +115,25 @@ def _agent(settings: Settings, names: TopicNames, line: Line, lane: str) -> Deci
             step.act(act)
 
     return decide
+
+
+#: A batch, its entry in the journal from an earlier try, and the verdicts that are durable before any call.
+_Begun = tuple[Batch, Attempt | None, list[Verdict]]
+
+
+def _stopped(batch: Batch, canceled: Cancellations) -> list[Verdict]:
+    """The verdicts of a new attempt's messages, where some were cancelled. An operator's resend is not stopped: the
+    carrier may have the message already."""
+    positions = canceled.among(batch) if batch.attempt < ATTEMPTS_A_RESEND else []
+    if not positions:
+        return []
+    metrics.CANCELLATIONS.labels("canceled").inc(len(positions))
+    log.info("batch.canceled", batch=batch.id.hex(), account=batch.account, request_id=batch.request_id,
+             canceled=len(positions))  # fmt: skip
+    verdicts = [Verdict()] * len(batch)
+    for position in positions:
+        verdicts[position] = _CANCELED
+    return verdicts
 
 
 def _journal_key(batch: Batch) -> bytes:
@@ -129,11 +155,10 @@ class _Calls:
         error = doubt(line.name, "the worker stopped during the call")
         self._unknown = Verdict(Detailed.IN_DOUBT, error=error)
 
-    async def make(self, attempted: list[tuple[Batch, Attempt | None]]) -> dict[int, list[Verdict]]:
+    async def make(self, attempted: list[_Begun]) -> dict[int, list[Verdict]]:
         """Every message's verdict, by batch and in column order."""
         messages: list[Message] = []
-        for batch, entry in attempted:
-            decided = entry.verdicts if entry and entry.state == DECIDED else None
+        for batch, entry, decided in attempted:
             self._verdicts[id(batch)] = list(decided or [Verdict()] * len(batch))
             if entry is not None and entry.state == OPEN:
                 self._doubtful.add(id(batch))
@@ -151,7 +176,7 @@ class _Calls:
         where the carrier recognises the repeat, and then as a whole: a key stands for the same messages always."""
         journalled = not self._line.config.idempotent
         entry = f"c{self._record.topic}\0".encode() + struct.pack(">QI", self._record.offset, number)
-        called = self._valid(chunk)
+        called = self._wanted(chunk)
         if not all(self._verdict_of(message).decided for message in called):
             known = self._step.view.get(entry, Call) if journalled else None
             if known is None:
@@ -171,13 +196,15 @@ class _Calls:
         if not self._verdict_of(message).decided:
             self._verdicts[id(message.batch)][message.position] = verdict
 
-    def _valid(self, chunk: list[Message]) -> list[Message]:
-        """The messages that were valid when the attempt began; the others expire."""
+    def _wanted(self, chunk: list[Message]) -> list[Message]:
+        """The messages that were valid, and not cancelled, when the attempt began; the others expire, or have their
+        verdict. The same in every replay."""
         expired = Error(errors.EXPIRED, "the message's validity ended before a carrier took it")
         for message in chunk:
             if message.outbound.validity_seconds <= 0:
                 self._decide(message, Verdict(Detailed.EXPIRED, error=expired))
-        return [message for message in chunk if message.outbound.validity_seconds > 0]
+        valid = [message for message in chunk if message.outbound.validity_seconds > 0]
+        return [message for message in valid if self._verdict_of(message).state != Detailed.CANCELED]
 
     async def _submit(self, called: list[Message], in_doubt: bool, entry: bytes | None) -> list[Verdict]:
         async def journal(verdicts: list[Verdict]) -> None:
@@ -250,7 +277,7 @@ class _Report:
             errors={batch.index[p]: error for p in told if (error := verdicts[p].error)},
         )
         self._step.outbox.pack(self._names.outcomes(self._lane), home, submitted, len(told))
-        self._count(submitted, self._lane, batch.received_at)
+        self._count(submitted, self._lane, batch.begins_at)
         for index_in_request, reference in zip(index, submitted.references, strict=True):
             if reference:
                 partition = ids.partition_of(f"{self._carrier}\0{reference}".encode(), self._partitions)
@@ -265,7 +292,7 @@ class _Report:
         for partition, found in self._references.items():
             self._step.outbox.record(self._names.references, partition, encode_one(found))
 
-    def _count(self, submitted: Submitted, lane: str, received_at: int) -> None:
+    def _count(self, submitted: Submitted, lane: str, begun_at: int) -> None:
         for state in set(submitted.states):
             name, count = Detailed(state).name, submitted.states.count(state)
             metrics.DISPATCH_MESSAGES.labels(self._carrier, name.lower()).inc(count)
@@ -274,4 +301,4 @@ class _Report:
                 log.warning("message.in_doubt", carrier=self._carrier, batch=submitted.batch.hex(), messages=count)
             if state == Detailed.SUBMITTED:
                 label = lane.lstrip(".") or "bulk"
-                metrics.SUBMIT_LATENCY.labels(label).observe((submitted.at - received_at) / 1000)
+                metrics.SUBMIT_LATENCY.labels(label).observe((submitted.at - begun_at) / 1000)

@@ -65,10 +65,10 @@ class Progress(msgspec.Struct, array_like=True):
     """How far a batch's messages are: state and parts delivered by recipient; micro-units in totals; when due.
 
     `due`: Unix seconds after which messages without a final state have none coming. `untold` and `again`: what is
-    decided and not yet known to be told or sent; `parts`: of each bundle captured, released and refunded; `settled`:
-    how much of all this price has been told. `priority`: the
-    batch's lane. Of messages in doubt: how often each was `resent`, whose resends are `unanswered`, and up to which
-    offset operators' resolutions are in here.
+    decided and not yet known to be told or sent (again, or as what was scheduled); `parts`: of each bundle captured,
+    released and refunded; `settled`: how much of all this price has been told. `priority`: the batch's lane. Of
+    messages in doubt: how often each was `resent`, whose resends are `unanswered`, and up to which offset operators'
+    resolutions are in here.
     """
 
     state: bytearray
@@ -130,8 +130,20 @@ class Change(msgspec.Struct):
 
 def begin(batch: Batch, grace_seconds: int = 60) -> Progress:
     """An accepted batch, before anything was told of it."""
-    due = batch.received_at // 1000 + batch.validity_seconds + grace_seconds
-    return Progress(bytearray(len(batch)), bytearray(len(batch)), due)
+    return Progress(bytearray(len(batch)), bytearray(len(batch)), max(dues(batch, grace_seconds)))
+
+
+def due(batch: Batch, position: int, grace_seconds: int) -> int:
+    """Unix seconds after which the message at `position` has no news coming."""
+    begin = max(batch.send_time(position), batch.received_at)
+    return begin // 1000 + batch.validity_seconds + grace_seconds
+
+
+def dues(batch: Batch, grace_seconds: int) -> set[int]:
+    """The same of all its messages, each time once."""
+    if not batch.scheduled:
+        return {due(batch, 0, grace_seconds)}
+    return {due(batch, position, grace_seconds) for position in range(len(batch))}
 
 
 def position_of(batch: Batch, index: int) -> int | None:
@@ -273,6 +285,7 @@ class Teller:
             dry_run=batch.dry_run,
             custom=self._custom,
             at=when,
+            send_at=rfc3339(later) if (later := batch.send_time(position)) else msgspec.UNSET,
         )
         key = identity.encode()
         headers = [

@@ -78,7 +78,8 @@ def _agent(settings: Settings, names: TopicNames, bank: Bank, lists: PriceBook, 
                 step.outbox.pack(names.outcomes(lane), home, Accepted(paid), len(paid))
                 if not paid.dry_run:
                     count_out("price", lane, len(paid))
-                    step.outbox.pack(names.priced(lane), home, paid, len(paid))
+                    if not paid.scheduled:  # what is, track lets go when its time has come
+                        step.outbox.pack(names.priced(lane), home, paid, len(paid))
         book.close()
 
     return decide

@@ -98,7 +98,7 @@ def _errors(batch: Batch, positions: list[int]) -> Iterator[tuple[int, Error]]:
 
 def expires_at(batch: Batch) -> float:
     """When the batch's messages are not to be sent any more, in Unix seconds."""
-    return batch.received_at / 1000 + batch.validity_seconds
+    return batch.begins_at / 1000 + batch.validity_seconds
 
 
 def _carriers(batch: Batch, router: Router) -> list[str | None]:

@@ -23,6 +23,8 @@ NONE = 255
 _TEXT_CHARACTERS = 5_000
 #: Hex digits of a message id that tell the recipient's place (pipeline/ids.py).
 _INDEX_DIGITS = 6
+#: What is told first of a message that is accepted.
+_FIRST = (Detailed.ACCEPTED, Detailed.SCHEDULED)
 
 
 class Telling:
@@ -68,7 +70,7 @@ class Telling:
                     carrier=gone.carriers[which] if gone and which != NONE else None,
                     reference=gone.references[position] if gone and told.state > Detailed.IN_DOUBT else None,
                 )  # fmt: skip
-                self.record(step, batch, record, teller.text(position) if told.state == Detailed.ACCEPTED else None)
+                self.record(step, batch, record, teller.text(position) if told.state in _FIRST else None)
         self._send_again(batch, progress, step)
         if progress.to_settle != progress.settled:
             totals = progress.captured, progress.released, progress.refunded
@@ -80,12 +82,16 @@ class Telling:
             step.view.delete(b"t" + progress.due.to_bytes(8, "big") + batch.id)
 
     def _send_again(self, batch: Batch, progress: Progress, step: Step) -> None:
-        """Back to routing."""
+        """To routing: back there, or for the first time, because the time has come. Under the time that was theirs."""
         home = ids.partition_of(batch.id, self._partitions)
+        priced = self._names.priced(PRIORITY if progress.priority else BULK)
         for again in progress.again:
-            part = msgspec.structs.replace(batch.select(again.positions), attempt=again.attempt)
-            priced = self._names.priced(PRIORITY if progress.priority else BULK)
-            step.outbox.pack(priced, home, part, len(part))
+            by_time: dict[int, list[int]] = {}
+            for position in again.positions:
+                by_time.setdefault(batch.send_time(position), []).append(position)
+            for send_at, positions in by_time.items():
+                part = msgspec.structs.replace(batch.select(positions), attempt=again.attempt, send_at=send_at)
+                step.outbox.pack(priced, home, part, len(part))
 
     def record(
         self, step: Step, batch: Batch, told: tuple[bytes, bytes, list[tuple[str, bytes]]], text: str | None

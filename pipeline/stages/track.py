@@ -1,12 +1,13 @@
 """Track: what happened to each message in the end?
 
 In: outcomes of every stage (`sms.outcomes`), carriers' receipts (`sms.receipts`), operators' word on messages in doubt
-(`sms.resolutions`), and the clock (`sms.ticks`). Out: one status record a message and transition (`sms.status`), what
-of the reserved money is earned (`sms.settlements`), and what is sent again (`sms.priced`). Table, by batch:
+(`sms.resolutions`), cancellations (`sms.cancellations`), and the clock (`sms.ticks`). Out: one status record a message
+and transition (`sms.status`), what of the reserved money is earned (`sms.settlements`), and what is sent again or at
+its time (`sms.priced`; see hold.py). Table, by batch:
 
     b<batch>        the batch as accepted     p<batch>  how far its messages are      s<batch>  carriers and their ids
     k<batch>        what came before the news that the batch is accepted, parked
-    x<batch><index> a rejection that was told t<due><batch>  when to give up waiting
+    x<batch><index> a rejection that was told t<due><batch>  when to give up waiting      w r c  see hold.py
 
 News of one batch may come in any order and twice: states move forward only, so order and repeats change nothing.
 Moves are written before they are told (see telling.py): of two topics that know different ends of a message, after a
@@ -15,7 +16,7 @@ crash as before, the one that was heard first has decided. The batch itself is w
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import msgspec
@@ -25,6 +26,7 @@ from pipeline import ids
 from pipeline.carriers import receipts
 from pipeline.config import Settings
 from pipeline.ops import metrics
+from pipeline.optouts import OptOuts
 from pipeline.records import (
     Accepted,
     Batch,
@@ -32,12 +34,15 @@ from pipeline.records import (
     Rejected,
     Resolution,
     Submitted,
+    Tick,
+    decode_cancellation,
     decode_outcomes,
     decode_resolution,
     decode_ticks,
 )
 from pipeline.stages import doubt, fate
 from pipeline.stages.fate import Change, Progress, Sent
+from pipeline.stages.hold import Hold
 from pipeline.stages.telling import NONE, Telling
 from pipeline.streaming.stage import Record, Source, Step, Unreadable
 from pipeline.streaming.topics import LANES, PRIORITY, TopicNames
@@ -68,23 +73,24 @@ class Parked(msgspec.Struct, array_like=True):
     receipts: list[_Row] = []
 
 
-def sources(settings: Settings) -> list[Source]:
-    """The stage's agents: outcomes by lane, receipts, the clock."""
+def sources(settings: Settings, tracker: "Tracker") -> list[Source]:
+    """The stage's agents: outcomes by lane, receipts, operators' and accounts' words, the clock."""
     names = TopicNames(settings.kafka.topic_prefix)
-    tracker = Tracker(settings, names)
     return [
         *(Source(names.outcomes(lane), tracker.outcomes, max_records=16) for lane in LANES),
         Source(names.receipts, tracker.receipts, max_records=64),
         Source(names.resolutions, tracker.resolutions),
-        Source(names.ticks, tracker.ticks),
+        Source(names.cancellations, tracker.cancellations),
+        Source(names.ticks, tracker.ticks, max_records=1),  # what a tick releases is work enough for a window
     ]
 
 
 class Tracker:
     """The messages of the partitions this process owns."""
 
-    def __init__(self, settings: Settings, names: TopicNames) -> None:
-        self._names = names
+    def __init__(self, settings: Settings, opt_outs: OptOuts) -> None:
+        self._names = TopicNames(settings.kafka.topic_prefix)
+        self._hold = Hold(self._names, opt_outs)
         self._partitions = settings.kafka.partitions
         self._grace = settings.limits.receipt_grace_seconds
         self._refunds = frozenset(Detailed[name] for name in settings.billing.refund)
@@ -141,13 +147,37 @@ class Tracker:
                 self._audit(resolution, batch_id, results)
             self._apply(step, batch, progress, changes)
 
+    def cancellations(self, record: Record, step: Step) -> None:
+        """The word that messages are not to be sent: what waits for its time ends here, the rest is dispatch's."""
+        said = decode_cancellation(record.value)
+        for batch_id, indexes in self._hold.named(step, said).items():
+            batch = self._batch(step, batch_id)
+            if batch is None:
+                self._hold.remember(step, said, batch_id, indexes or [])
+            elif said.account in ("", batch.account):
+                progress = self._progress(step, batch)
+                self._apply(step, batch, progress, self._hold.cancel(step, batch, progress, said.at, indexes))
+
     def ticks(self, record: Record, step: Step) -> None:
+        """Let go what has waited for its time, and give up on what has none left."""
+        tick = decode_ticks(record.value)[-1]
+        for batch_id in self._hold.due(step, tick):
+            if batch := self._batch(step, batch_id):
+                progress = self._progress(step, batch)
+                changes = self._hold.release(step, batch, progress, (tick.now or tick.at) * 1000)
+                self._apply(step, batch, progress, changes)
+        self._give_up(tick, step)
+
+    def owned(self, partitions: Sequence[int]) -> None:
+        """This process has these partitions now."""
+        self._hold.owned(partitions)
+
+    def _give_up(self, tick: Tick, step: Step) -> None:
         """Give up on messages whose validity and grace are over.
 
         Those that dispatch has not said a word of have longer: what of them was sent it will tell yet, and what was not
         it lets expire itself.
         """
-        tick = decode_ticks(record.value)[-1]
         due = step.view.keys(b"t", b"t" + tick.at.to_bytes(8, "big"))
         for key in list(islice(due, _DUE_A_TICK)):
             step.view.delete(key)
@@ -155,7 +185,11 @@ class Tracker:
             if batch is None:
                 continue
             progress = self._progress(step, batch)
-            waiting = [p for p, state in enumerate(progress.state) if state < TERMINAL]
+            waiting = [
+                position
+                for position, state in enumerate(progress.state)
+                if state < TERMINAL and fate.due(batch, position, self._grace) < tick.at
+            ]
             later = progress.due + _UNHEARD_SECONDS
             if tick.at < later and min(progress.state) < Detailed.IN_DOUBT:
                 waiting = [p for p in waiting if progress.state[p] >= Detailed.IN_DOUBT]
@@ -190,10 +224,14 @@ class Tracker:
             return
         progress.priority = priority
         if not batch.dry_run:
-            step.view.put_first(b"t" + progress.due.to_bytes(8, "big") + batch.id, b"")
+            for due in fate.dues(batch, self._grace):
+                step.view.put_first(b"t" + due.to_bytes(8, "big") + batch.id, b"")
+        changes = self._hold.accept(step, batch, now)
         step.view.put_first(b"b" + batch.id, batch)
-        accepted = [Change(position, Detailed.ACCEPTED, now) for position in range(len(batch))]
-        self._apply(step, batch, progress, accepted)
+        self._apply(step, batch, progress, changes)
+        if batch.scheduled and not batch.dry_run:
+            self._apply(step, batch, progress, self._hold.said_before(step, batch, progress))
+            self._apply(step, batch, progress, self._hold.release(step, batch, progress, now))
         if parked:
             for outcome in parked.outcomes:
                 self._heard(step, batch, progress, outcome, now)
@@ -272,10 +310,11 @@ class Tracker:
                 continue
             moved[change.state] += 1
             if change.state >= TERMINAL:
-                metrics.FINAL_LATENCY.observe((change.at - batch.received_at) / 1000)
+                begun = max(batch.received_at, batch.send_time(change.position))
+                metrics.FINAL_LATENCY.observe(max(change.at - begun, 0) / 1000)
         for state, count in moved.items():
             metrics.TRANSITIONS.labels(Detailed(state).name).inc(count)
-        if moved or progress.resolved >= 0:
+        if moved or progress.again or progress.resolved >= 0:
             step.view.put_first(b"p" + batch.id, progress, last=True)
             if step.view.wrote(b"b" + batch.id):
                 step.view.put_first(b"b" + batch.id, batch, last=True)

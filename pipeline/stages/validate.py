@@ -12,11 +12,12 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from pipeline import ids
+from pipeline import ids, schedule
 from pipeline.accounts import AccountDirectory, AccountRecord
 from pipeline.config import Settings
 from pipeline.numbers import check_sender, classify
 from pipeline.records import Batch, Destination
+from pipeline.schedule import Schedule
 from pipeline.stages.common import count_in, count_out
 from pipeline.streaming import letters
 from pipeline.streaming.stage import Decide, Record, Source, Step, Unreadable
@@ -50,8 +51,8 @@ def _agent(settings: Settings, names: TopicNames, accounts: AccountDirectory, la
         if accounts.get(data["account"]) is None:
             await accounts.refresh()  # an account made a moment ago may not have arrived here yet
         known = accounts.get(data["account"])
-        error = request if isinstance(request, Error) else check_request(request, known)
-        for batch in batches(data, record, error, wrong):
+        error, when = _judge(request, known, record, settings.storage.retention_days)
+        for batch in batches(data, record, error, wrong, when):
             count_in("validate", lane, len(batch))
             count_out("validate", lane, len(batch))
             partition = ids.partition_of(batch.request, settings.kafka.partitions)
@@ -103,6 +104,17 @@ def _half(path: surrogates.Path, halves: dict[surrogates.Path, str]) -> Error:
     return Error(errors.INVALID_TEXT, text)
 
 
+def _judge(
+    request: intake.Request | Error, account: AccountRecord | None, record: Record, retention_days: float
+) -> tuple[Error | None, Schedule | None]:
+    """What is wrong for all messages alike; or, where nothing is, when they are to be sent."""
+    error = request if isinstance(request, Error) else check_request(request, account)
+    if error or isinstance(request, Error):
+        return error, None
+    found = schedule.plan(request.options, letters.first_place(record).timestamp_ms, retention_days)
+    return (found, None) if isinstance(found, Error) else (None, found)
+
+
 def check_request(request: intake.Request, account: AccountRecord | None) -> Error | None:
     """What is wrong for all recipients alike; None where nothing is."""
     if account is None:
@@ -112,15 +124,18 @@ def check_request(request: intake.Request, account: AccountRecord | None) -> Err
         )
     if account.blocklisted:
         return Error(errors.BLOCKLISTED, "The user is blocklisted. Please contact support for assistance.")
-    if request.options.send_at is not None:
-        return Error(errors.UNSUPPORTED_OPTION, "options.sendAt: scheduled sending is not offered yet; leave it out")
     return check_sender(request.sender or intake.DEFAULT_SENDER)
 
 
 def batches(
-    data: dict[str, Any], record: Record, error: Error | None, malformed: Mapping[int, Error]
+    data: dict[str, Any],
+    record: Record,
+    error: Error | None,
+    malformed: Mapping[int, Error],
+    when: Schedule | None = None,
 ) -> Iterator[Batch]:
-    """The request's batches, in order: deterministic ids, checked recipients, errors at their positions.
+    """The request's batches, in order: deterministic ids, checked recipients, errors at their positions. `when`: they
+    are to be sent; None at once.
 
     A replayed dead letter is what it was when it first stood on the intake: same ids, same time, same validity.
     """
@@ -139,7 +154,7 @@ def batches(
     for number, (start, numbers, fields) in enumerate(_slices(_numbers_of(data))):
         known = {place - start: malformed[place] for place in range(start, start + len(numbers)) if place in malformed}
         where, destinations, wrong = (
-            _check_numbers(numbers, seen, known, tariff) if error is None else ([0] * len(numbers), [], {})
+            _check_numbers(numbers, seen, known, tariff, when) if error is None else ([0] * len(numbers), [], {})
         )
         yield Batch(
             id=ids.batch_id(request, number, timestamp_ms),
@@ -166,6 +181,7 @@ def batches(
             errors=wrong,
             tariff=tariff,
             otp=bool(options.get("otp", False)),
+            send_at=when.send_at if when else 0,
         )
 
 
@@ -209,11 +225,11 @@ def _slices(recipients: list[Any]) -> Iterator[tuple[int, list[str], list[dict[s
 
 
 def _check_numbers(
-    numbers: list[str], seen: set[str], malformed: Mapping[int, Error], tariff: str
+    numbers: list[str], seen: set[str], malformed: Mapping[int, Error], tariff: str, when: Schedule | None
 ) -> tuple[list[int], list[Destination], dict[int, Error]]:
     """Each number's destination by position, and what is wrong where. `seen`: the request's numbers so far."""
     where: list[int] = []
-    places: dict[tuple[str, str, str], int] = {("", "", ""): 0}
+    places: dict[tuple[str, str, str, int], int] = {("", "", "", 0): 0}
     wrong: dict[int, Error] = {}
     for position, number in enumerate(numbers):
         found = malformed.get(position) or classify(number)
@@ -230,6 +246,10 @@ def _check_numbers(
                 errors.DUPLICATE_RECIPIENT, "recipients: this number stands earlier in the request; it is sent to once"
             )
         seen.add(number)
-        place = (found.country, found.prefix, found.operator)
+        quiet_until = when.quiet_until(found) if when else 0
+        if isinstance(quiet_until, Error):
+            wrong.setdefault(position, quiet_until)
+            quiet_until = 0
+        place = (found.country, found.prefix, found.operator, quiet_until)
         where.append(places.setdefault(place, len(places)))
     return where, [Destination(*place) for place in places], wrong

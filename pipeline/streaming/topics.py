@@ -61,6 +61,8 @@ class TopicNames:
         self.credits = f"{prefix}credits"
         self.ticks = f"{prefix}ticks"
         self.resolutions = f"{prefix}resolutions"
+        self.cancellations = f"{prefix}cancellations"
+        self.drafts = f"{prefix}drafts"
         self.ledger = f"{prefix}ledger"
         self.events = f"{prefix}events"
         self.prices = f"{prefix}prices"
@@ -104,7 +106,7 @@ def catalogue(settings: Settings) -> list[Topic]:
     n = settings.kafka.partitions
     days = str(int(settings.storage.retention_days * _DAY_MS))
     flow = {"retention.ms": days, "max.message.bytes": str(client.MAX_RECORD_BYTES)}
-    long = flow | {"retention.ms": str(7 * _DAY_MS)}
+    long = flow | {"retention.ms": str(int(max(7, settings.storage.retention_days) * _DAY_MS))}
     dead = long | {"max.message.bytes": str(client.MAX_DEAD_LETTER_BYTES)}
     latest = {"cleanup.policy": "compact", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
     # Of no use after an hour or so; old segments go as wholes.
@@ -143,6 +145,10 @@ def catalogue(settings: Settings) -> list[Topic]:
         Topic(names.ticks, "the clock of expiry, one tick a partition", n, flow | {"retention.ms": str(3600 * 1000)}),
         Topic(names.resolutions, "operators' word on messages in doubt, by batch", n, flow),
         Topic(names.accounts, "accounts: name, token hashes, blocklisting, held ranges", 1, latest),
+        Topic(
+            names.cancellations, "the word that messages are not to be sent, by batch or to every partition", n, flow
+        ),
+        Topic(names.drafts, "requests that are not sent yet, by account", 1, latest),
         Topic(names.opt_outs, "who asked an account not to write any more", 1, latest),
         Topic(names.lists, "entries of the moderation's lists, beside those in files", 1, latest),
         Topic(names.findings, "what the moderation's lists found, blocked or flagged", n, long, public=True),

@@ -9,6 +9,7 @@ import pytest
 from stepping import SETTINGS, Sent, Table, batch, record
 
 from pipeline import ids
+from pipeline.cancellations import Cancellations
 from pipeline.carriers import base
 from pipeline.carriers.base import Answered, NotSent, Outbound, Outcome, Refused, SlowDown, Unanswered, Unknown
 from pipeline.config import HttpCarrier, Settings
@@ -69,11 +70,12 @@ class Window:
         self._config = HttpCarrier(**(told | config))
         self._settings = Settings(kafka=SETTINGS.kafka, carriers={"sim": self._config})
         self._table, self._carrier = table, carrier
+        self.canceled = Cancellations()
 
     def __call__(self, *batches: Batch, topic: str = TOPIC, offset: int = 0, **crash: object) -> Sent:
         def decide(row: object, step: object) -> None:
             line = Line("sim", self._config, self._carrier)  # made inside the loop, as a worker does
-            sources = dispatch.sources(self._settings, [line])
+            sources = dispatch.sources(self._settings, [line], self.canceled)
             return next(s for s in sources if s.topic == topic).decide(row, step)
 
         return self._table.window(decide, [record(topic, encode(list(batches)), offset)], **crash)

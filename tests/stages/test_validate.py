@@ -174,7 +174,7 @@ def test_deep_custom_values_are_answered_too():
         ({"options": {"dryrun": True}}, errors.MALFORMED_REQUEST, "options.dryrun"),
         ({"options": {"dryRun": "yes"}}, errors.MALFORMED_REQUEST, "options.dryRun"),
         ({"options": {"validitySeconds": 0}}, errors.MALFORMED_REQUEST, "options.validitySeconds"),
-        ({"options": {"sendAt": "2026-11-22T10:00:00Z"}}, errors.UNSUPPORTED_OPTION, "options.sendAt"),
+        ({"options": {"sendAt": "2026-11-22T10:00:00"}}, errors.MALFORMED_REQUEST, "options.sendAt"),
         ({"recipient": "+393331234567"}, errors.MALFORMED_REQUEST, "not both"),
         ({"callback": {"url": "no url"}}, errors.MALFORMED_REQUEST, "callback.url"),
         ({"callback": {"url": "https://a.example", "retry": 6}}, errors.MALFORMED_REQUEST, "callback.retry"),

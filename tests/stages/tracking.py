@@ -8,6 +8,7 @@ from stepping import NOON_MS, SETTINGS, Log, Record, Table, batch, decides
 from pipeline import ids
 from pipeline.carriers import receipts
 from pipeline.carriers.receipts import Receipt, ReceiptBatch
+from pipeline.optouts import OptOuts
 from pipeline.records import (
     Batch,
     Resolution,
@@ -60,6 +61,7 @@ class Stage:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.logs = {topic: Log(topic) for topic in (OUTCOMES, URGENT, RECEIPTS, RESOLUTIONS, TICKS)}
+        self.opt_outs = OptOuts()
         self.told: list[StatusRecord] = []
         self.settlements: list[Settlement] = []
         self.again: list[Batch] = []
@@ -67,7 +69,7 @@ class Stage:
         self.restart()
 
     def restart(self) -> None:
-        self._decides = decides(track.sources(SETTINGS))
+        self._decides = decides(track.sources(SETTINGS, track.Tracker(SETTINGS, self.opt_outs)))
 
     def put(self, news: object, *, urgent: bool = False) -> Record:
         """Append a record to its topic."""
