@@ -11,6 +11,7 @@ from pipeline.carriers.receipts import Receipt, ReceiptBatch
 from pipeline.optouts import OptOuts
 from pipeline.records import (
     Batch,
+    Cancellation,
     Resolution,
     Settlement,
     Submitted,
@@ -26,14 +27,15 @@ from schemas.states import Detailed
 from schemas.status import StatusRecord
 
 OUTCOMES, URGENT, RECEIPTS = "t.outcomes", "t.outcomes.priority", "t.receipts"
-RESOLUTIONS, TICKS = "t.resolutions", "t.ticks"
+RESOLUTIONS, CANCELLATIONS, TICKS = "t.resolutions", "t.cancellations", "t.ticks"
+TOPICS = (OUTCOMES, URGENT, RECEIPTS, RESOLUTIONS, CANCELLATIONS, TICKS)
 RECIPIENTS = 4
 PRICE = 50_000
 _status = msgspec.json.Decoder(StatusRecord).decode
 
 
 def about(**more: Any) -> Batch:
-    return batch(1, RECIPIENTS, prices=[PRICE], currency="EUR", **more)
+    return batch(1, RECIPIENTS, **({"prices": [PRICE], "currency": "EUR"} | more))
 
 
 def submitted(states: dict[int, Detailed], carrier: str = "sim") -> Submitted:
@@ -60,7 +62,7 @@ class Stage:
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self.logs = {topic: Log(topic) for topic in (OUTCOMES, URGENT, RECEIPTS, RESOLUTIONS, TICKS)}
+        self.logs = {topic: Log(topic) for topic in TOPICS}
         self.opt_outs = OptOuts()
         self.told: list[StatusRecord] = []
         self.settlements: list[Settlement] = []
@@ -78,6 +80,8 @@ class Stage:
                 return self.logs[RECEIPTS].append(receipts.encode(news))
             case Resolution():
                 return self.logs[RESOLUTIONS].append(encode_one(news))
+            case Cancellation():
+                return self.logs[CANCELLATIONS].append(encode_one(news))
             case Tick():
                 return self.logs[TICKS].append(encode([news]))
         return self.logs[URGENT if urgent else OUTCOMES].append(encode([news]))
