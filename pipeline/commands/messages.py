@@ -49,6 +49,12 @@ def send(
     ] = False,
     transliterate: Annotated[bool, typer.Option("--transliterate", help="Put GSM-7 look-alikes in place.")] = False,
     validity: Annotated[int | None, typer.Option(help="Seconds for which delivery may be tried.")] = None,
+    send_at: Annotated[
+        str | None, typer.Option(help="Not before this time, such as 2030-01-31T09:00:00+01:00.")
+    ] = None,
+    quiet_hours: Annotated[
+        str | None, typer.Option(help="Not in these hours by the recipient's clock, such as 21:00-08:00.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Stay until every message has its final state.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most; then the exit code is 1.", min=0)] = 60.0,
     json: JsonOption = False,
@@ -63,6 +69,8 @@ def send(
         "failOnMultipleMessages": fail_on_multiple or None,
         "transliterate": transliterate or None,
         "validitySeconds": validity,
+        "sendAt": send_at,
+        "quietHours": dict(zip(("from", "to"), quiet_hours.split("-"), strict=False)) if quiet_hours else None,
     }
     request = {
         "requestId": request_id or uuid.uuid4().hex,

@@ -10,11 +10,34 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from pipeline.config import Settings
-from pipeline.gateway import estimate, messages, money, operations, opt_outs, otp, prices, receipts
+from pipeline.gateway import (
+    cancel,
+    estimate,
+    messages,
+    money,
+    operations,
+    opt_outs,
+    otp,
+    prices,
+    receipts,
+)
 from pipeline.gateway.edge import Edge
 from pipeline.gateway.problems import problem, refuse
 from pipeline.gateway.services import Services
 from schemas import errors
+
+#: Each with its routes, in the order in which they are documented.
+_MODULES = (
+    messages,
+    otp,
+    estimate,
+    cancel,
+    money,
+    prices,
+    opt_outs,
+    receipts,
+    operations,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -34,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="sms-pipeline", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.services = services
-    for module in (messages, otp, estimate, money, prices, opt_outs, receipts, operations):
+    for module in _MODULES:
         app.include_router(module.router)
     app.add_middleware(Edge)
     app.add_exception_handler(RequestValidationError, _bad_parameters)

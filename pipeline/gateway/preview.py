@@ -51,9 +51,6 @@ def preview(request: intake.Request, max_parts: int, wires: Wires) -> Preview | 
 
     A bad number among several is left to the validate stage: it never spoils the others.
     """
-    if request.options.send_at is not None:
-        message = "options.sendAt: scheduled sending is not offered yet; leave it out"
-        return Error(errors.UNSUPPORTED_OPTION, message)
     if wrong := check_sender(request.sender or intake.DEFAULT_SENDER):
         return wrong
     only = request.recipients[0] if len(request.recipients) == 1 else None

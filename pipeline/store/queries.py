@@ -74,6 +74,8 @@ class Movement(msgspec.Struct, frozen=True):
 _not_reused = sql.or_(
     messages.c.error.is_(None), messages.c.error.not_like(f'{{"code":{errors.REQUEST_ID_REUSED},%', escape="/")
 )
+#: Values in one statement.
+_VARIABLES = 10_000
 _movements = sql.select(*(ledger.c[field] for field in Movement.__struct_fields__)).order_by(ledger.c.sequence.desc())
 _select = sql.select(*(messages.c[field] for field in StoredMessage.__struct_fields__))
 
@@ -90,6 +92,18 @@ class ReadModel:
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
         return StoredMessage(*row) if row else None
+
+    def holds(self, accounts: Sequence[str], id_: str) -> bool:
+        """Whether one of these accounts has a message of this id. A look at the key for each."""
+        starts = range(0, len(accounts), _VARIABLES)
+        queries = (
+            sql.select(messages.c.id).where(
+                messages.c.account.in_(accounts[at : at + _VARIABLES]), messages.c.id == id_
+            )
+            for at in starts
+        )
+        with self._engine.connect() as connection:
+            return any(connection.execute(query).first() for query in queries)
 
     def page(self, account: str, skip: int, limit: int) -> list[StoredMessage]:
         """`limit` messages of the account behind the newest `skip`, newest first."""

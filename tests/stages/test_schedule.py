@@ -1,4 +1,4 @@
-"""When messages are to be sent: what may be asked for, quiet hours by the recipient's clock, and what stages make of it."""
+"""When messages are to be sent: what may be asked for, quiet hours by the recipient's clock, what stages make of it."""
 
 from datetime import UTC, datetime
 from pathlib import Path
