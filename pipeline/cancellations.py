@@ -101,16 +101,15 @@ class Cancellations:
         for message in said.messages:
             found.messages[message] = said.account
 
-    def among(self, batch: Batch) -> list[int]:
-        """Positions of the batch's messages that are cancelled. Costs next to nothing where nothing is."""
+    def holds(self, batch: Batch, position: int) -> bool:
+        """Whether the message at `position` of the batch is cancelled. Costs next to nothing where nothing is."""
         for period in self._periods.values():
             if batch.request in period.requests and covers(batch, period.requests[batch.request]):
-                return list(range(len(batch)))
-        found: list[int] = []
-        for named in (period.messages for period in self._periods.values() if period.messages):
-            owners = (named.get(batch.id + index.to_bytes(3, "big")) for index in batch.index)
-            found += [place for place, owner in enumerate(owners) if owner is not None and owner in ("", batch.account)]
-        return sorted(set(found))
+                return True
+            owner = period.messages.get(batch.id + batch.index[position].to_bytes(3, "big"))
+            if owner is not None and owner in ("", batch.account):
+                return True
+        return False
 
 
 class CancellationDirectory(Cancellations):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from pipeline import schedule
 from pipeline.carriers.routing import Router
 from pipeline.config import Settings
 from pipeline.moderation import Hit, Rules
@@ -69,6 +70,15 @@ def preview(request: intake.Request, max_parts: int, wires: Wires) -> Preview | 
     text = as_sent(text, transliterated=request.options.transliterate)
     measured = _measured(text, request, max_parts, wires)
     return measured if isinstance(measured, Error) else Preview(recipient, text, measured)
+
+
+def mistimed(request: intake.Request, seen: Preview, at_ms: int, retention_days: float) -> Error | None:
+    """What is wrong with when the request's messages are to be sent; None where nothing is. `at_ms`: its own time."""
+    planned = schedule.plan(request.options, at_ms, retention_days)
+    if isinstance(planned, Error):
+        return planned
+    found = planned.quiet_until(seen.recipient) if seen.recipient else 0
+    return found if isinstance(found, Error) else None
 
 
 def wrong_country(tariff: str) -> Error:

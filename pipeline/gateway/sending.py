@@ -13,7 +13,7 @@ from pipeline import ids
 from pipeline.accounts import AccountRecord
 from pipeline.gateway import metrics, views
 from pipeline.gateway.idempotency import Claim, fingerprint
-from pipeline.gateway.preview import Preview, preview
+from pipeline.gateway.preview import Preview, mistimed, preview
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
 from pipeline.gateway.reading import authenticate, read_body
@@ -69,7 +69,7 @@ async def send(request: intake.Request, claim: Claim, at: Services, otp: Otp | N
     the pipeline has to charge and blocklist for it, and refused with its message's id."""
     doubtful = True
     try:
-        seen = preview(request, at.settings.limits.parts, at.wires)
+        seen = _seen(request, claim.timestamp_ms, at)
         if isinstance(seen, Error):
             doubtful = False
             return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, seen))
@@ -98,7 +98,8 @@ async def send(request: intake.Request, claim: Claim, at: Services, otp: Otp | N
 async def dry_run(request: intake.Request, account: AccountRecord, at: Services, otp: Otp | None = None) -> Response:
     """What would be answered in the end, were the request sent: the message with its price, or its error."""
     request.request_id = request.request_id or uuid.uuid4().hex
-    seen = preview(request, at.settings.limits.parts, at.wires)
+    now = time.time_ns() // 1_000_000
+    seen = _seen(request, now, at)
     if isinstance(seen, Error):
         return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, seen))
     found = await simulate(request, account, at)
@@ -107,11 +108,18 @@ async def dry_run(request: intake.Request, account: AccountRecord, at: Services,
     if not found.sent:
         _, error = next(iter(found.missed.values()))
         return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, error))
-    now = time.time_ns() // 1_000_000
     batch = ids.batch_id(ids.request_hash(request.account, request.request_id), 0, now)
     view = views.taken(ids.message_id(batch, 0), request, seen, 0, at.settings.billing.currency)
     _tell_course(view, found, len(request.recipients))
     return _created(view, otp)
+
+
+def _seen(request: intake.Request, at_ms: int, at: Services) -> Preview | Error:
+    """The request as the stages will see it, if it can be sent as it is, at the time it wants."""
+    seen = preview(request, at.settings.limits.parts, at.wires)
+    if isinstance(seen, Error):
+        return seen
+    return mistimed(request, seen, at_ms, at.settings.storage.retention_days) or seen
 
 
 def _tell_course(view: MessageResponse, found: Course, recipients: int) -> None:

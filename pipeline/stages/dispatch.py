@@ -80,7 +80,7 @@ def sources(settings: Settings, lines: list[Line], canceled: Cancellations) -> l
 
 def _agent(settings: Settings, names: TopicNames, line: Line, lane: str, canceled: Cancellations) -> Decide:
     def decide(record: Record, step: Step) -> None:
-        attempted: list[_Begun] = []
+        attempted: list[tuple[Batch, Attempt | None]] = []
         now = time.time()
         here: set[bytes] = set()
         for batch in decode_batches(record.value):
@@ -94,18 +94,15 @@ def _agent(settings: Settings, names: TopicNames, line: Line, lane: str, cancele
                 continue
             count_in("dispatch", lane, len(batch))
             here.add(key)
+            attempted.append((batch, entry))
             if entry is None:
-                stopped = _stopped(batch, canceled)
-                step.view.put_first(key, Attempt(record.topic, record.offset, OPEN, stopped, now))
-            else:
-                stopped = entry.verdicts
-            attempted.append((batch, entry, stopped))
+                step.view.put_first(key, Attempt(record.topic, record.offset, since=now))
             step.view.put(key, Attempt(record.topic, record.offset, CLOSED))
 
         async def act(step: Step) -> None:
-            verdicts = await _Calls(line, record, lane, step, now).make(attempted)
+            verdicts = await _Calls(line, record, lane, step, now, canceled).make(attempted)
             report = _Report(settings, names, line.name, lane, step)
-            for batch, _, _ in attempted:
+            for batch, _ in attempted:
                 found = verdicts[id(batch)]
                 step.view.put_first(_journal_key(batch), Attempt(record.topic, record.offset, DECIDED, found))
                 report.add(batch, found)
@@ -115,25 +112,6 @@ def _agent(settings: Settings, names: TopicNames, line: Line, lane: str, cancele
             step.act(act)
 
     return decide
-
-
-#: A batch, its entry in the journal from an earlier try, and the verdicts that are durable before any call.
-_Begun = tuple[Batch, Attempt | None, list[Verdict]]
-
-
-def _stopped(batch: Batch, canceled: Cancellations) -> list[Verdict]:
-    """The verdicts of a new attempt's messages, where some were cancelled. An operator's resend is not stopped: the
-    carrier may have the message already."""
-    positions = canceled.among(batch) if batch.attempt < ATTEMPTS_A_RESEND else []
-    if not positions:
-        return []
-    metrics.CANCELLATIONS.labels("canceled").inc(len(positions))
-    log.info("batch.canceled", batch=batch.id.hex(), account=batch.account, request_id=batch.request_id,
-             canceled=len(positions))  # fmt: skip
-    verdicts = [Verdict()] * len(batch)
-    for position in positions:
-        verdicts[position] = _CANCELED
-    return verdicts
 
 
 def _journal_key(batch: Batch) -> bytes:
@@ -148,23 +126,27 @@ class _Calls:
     messages, to the octet.
     """
 
-    def __init__(self, line: Line, record: Record, lane: str, step: Step, now: float) -> None:
+    def __init__(self, line: Line, record: Record, lane: str, step: Step, now: float, canceled: Cancellations) -> None:
         self._line, self._record, self._lane, self._step, self._now = line, record, lane, step, now
+        self._canceled = canceled
+        self._place = f"{record.topic}-{record.partition}-{record.offset}"
         self._verdicts: dict[int, list[Verdict]] = {}
+        self._since: dict[int, float] = {}
         self._doubtful: set[int] = set()
         error = doubt(line.name, "the worker stopped during the call")
         self._unknown = Verdict(Detailed.IN_DOUBT, error=error)
 
-    async def make(self, attempted: list[_Begun]) -> dict[int, list[Verdict]]:
+    async def make(self, attempted: list[tuple[Batch, Attempt | None]]) -> dict[int, list[Verdict]]:
         """Every message's verdict, by batch and in column order."""
         messages: list[Message] = []
-        for batch, entry, decided in attempted:
-            self._verdicts[id(batch)] = list(decided or [Verdict()] * len(batch))
+        for batch, entry in attempted:
+            self._verdicts[id(batch)] = list((entry and entry.verdicts) or [Verdict()] * len(batch))
             if entry is not None and entry.state == OPEN:
                 self._doubtful.add(id(batch))
                 if not (entry.since or self._line.config.idempotent):  # of a version that did not journal each call
                     self._verdicts[id(batch)] = [self._unknown] * len(batch)
-            messages += _messages(batch, entry.since if entry and entry.since else self._now)
+            since = self._since[id(batch)] = entry.since if entry and entry.since else self._now
+            messages += _messages(batch, since)
         size = self._line.config.batch
         async with asyncio.TaskGroup() as calls:
             for number, start in enumerate(range(0, len(messages), size)):
@@ -176,15 +158,17 @@ class _Calls:
         where the carrier recognises the repeat, and then as a whole: a key stands for the same messages always."""
         journalled = not self._line.config.idempotent
         entry = f"c{self._record.topic}\0".encode() + struct.pack(">QI", self._record.offset, number)
-        called = self._wanted(chunk)
+        valid = self._valid(chunk)
+        called = self._wanted(valid)
         if not all(self._verdict_of(message).decided for message in called):
             known = self._step.view.get(entry, Call) if journalled else None
             if known is None:
                 in_doubt = not journalled and any(id(message.batch) in self._doubtful for message in chunk)
-                found = await self._submit(called, in_doubt, entry if journalled else None)
+                key = f"{self._place}-{valid[0].outbound.reference}"
+                found = await self._submit(called, key, in_doubt, entry if journalled else None)
             else:
                 found = known.verdicts or [self._unknown] * len(called)
-            for message, verdict in zip(called, found, strict=True):
+            for message, verdict in zip(self._wanted(called), found, strict=True):
                 self._decide(message, verdict)
         if journalled:
             self._step.view.delete(entry)
@@ -196,30 +180,57 @@ class _Calls:
         if not self._verdict_of(message).decided:
             self._verdicts[id(message.batch)][message.position] = verdict
 
-    def _wanted(self, chunk: list[Message]) -> list[Message]:
-        """The messages that were valid, and not cancelled, when the attempt began; the others expire, or have their
-        verdict. The same in every replay."""
+    def _valid(self, chunk: list[Message]) -> list[Message]:
+        """The messages that were valid when the attempt began; the others expire."""
         expired = Error(errors.EXPIRED, "the message's validity ended before a carrier took it")
         for message in chunk:
             if message.outbound.validity_seconds <= 0:
                 self._decide(message, Verdict(Detailed.EXPIRED, error=expired))
-        valid = [message for message in chunk if message.outbound.validity_seconds > 0]
-        return [message for message in valid if self._verdict_of(message).state != Detailed.CANCELED]
+        return [message for message in chunk if message.outbound.validity_seconds > 0]
 
-    async def _submit(self, called: list[Message], in_doubt: bool, entry: bytes | None) -> list[Verdict]:
+    def _wanted(self, some: list[Message]) -> list[Message]:
+        """Those that are not stopped."""
+        return [message for message in some if self._verdict_of(message).state != Detailed.CANCELED]
+
+    async def _stop(self, called: list[Message]) -> list[Message]:
+        """Stop what is cancelled by now; the others. It is durable, so that a replay calls for the same. An operator's
+        resend is not stopped: the carrier may have the message already."""
+        gone = [message for message in called if self._canceled.holds(message.batch, message.position)]
+        gone = [message for message in gone if message.batch.attempt < ATTEMPTS_A_RESEND]
+        if not gone:
+            return called
+        for message in gone:
+            self._decide(message, _CANCELED)
+        for batch in {id(message.batch): message.batch for message in gone}.values():
+            stopped = [v if v.state == Detailed.CANCELED else Verdict() for v in self._verdicts[id(batch)]]
+            opened = Attempt(self._record.topic, self._record.offset, OPEN, stopped, self._since[id(batch)])
+            self._step.view.put_first(_journal_key(batch), opened)
+        await self._step.save()
+        metrics.CANCELLATIONS.labels("canceled").inc(len(gone))
+        log.info("messages.canceled", carrier=self._line.name, messages=[one.outbound.reference for one in gone])
+        return self._wanted(called)
+
+    async def _submit(self, called: list[Message], key: str, in_doubt: bool, entry: bytes | None) -> list[Verdict]:
+        """The verdicts of those that were not stopped before the call."""
+
         async def journal(verdicts: list[Verdict]) -> None:
             if entry is not None:
                 self._step.view.put_first(entry, Call(verdicts))
                 await self._step.save()
 
-        place = f"{self._record.topic}-{self._record.partition}-{self._record.offset}"
-        key = f"{place}-{called[0].outbound.reference}"
+        async def opening() -> list[Message]:
+            left = called if in_doubt else await self._stop(called)
+            if left:
+                await journal([])
+            return left
+
         async with self._line.connection(self._lane):
             found = await submit(
                 self._line, called, key, priority=self._lane == PRIORITY, doubtful=in_doubt,
-                draining=self._step.draining, opening=lambda: journal([]),
+                draining=self._step.draining, opening=opening,
             )  # fmt: skip
-        await journal(found)
+        if found:
+            await journal(found)
         return found
 
 

@@ -82,9 +82,10 @@ async def submit(
     priority: bool,
     doubtful: bool,
     draining: asyncio.Event,
-    opening: Callable[[], Awaitable[None]],
+    opening: Callable[[], Awaitable[list[Message]]],
 ) -> list[Verdict]:
-    """Call the carrier until every message of the chunk has its verdict; `opening` is awaited before the first call.
+    """Call the carrier until every message of the chunk has its verdict; `opening` is awaited right before the first
+    call, and says which of them it is for: only these have a verdict then.
 
     `doubtful`: an earlier call under this key may have been taken. From then on only an answer settles it: a refused
     connection or request says nothing of the call before. `draining`: nothing is waited for any more. What surely was
@@ -92,7 +93,7 @@ async def submit(
     whoever reads the record next.
     """
     outbound = [message.outbound for message in chunk]
-    parts = sum(message.parts for message in outbound)
+    parts = sum(message.parts for message in outbound)  # of what is stopped too, which is seldom
     begun = time.monotonic()
     impatient = begun + line.config.patience
     pause, longest = _BACKOFF_SECONDS
@@ -110,8 +111,10 @@ async def submit(
         if not await _granted(line, parts, priority, deadline, draining):
             return give_up(Verdict(again=True))
         if not opened:
-            await opening()
-            opened = True
+            chunk, opened = await opening(), True
+            if not chunk:
+                return []
+            outbound = [message.outbound for message in chunk]
         match await _call(line, outbound, key):
             case base.Answered(results):
                 return [_verdict(line, result) for result in results]
