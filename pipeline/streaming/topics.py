@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import structlog
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     KafkaError,
@@ -29,6 +30,9 @@ STAGES = ("validate", "encode", "moderate", "price", "dispatch", "track")
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 30.0
 _DAY_MS = 24 * 3600 * 1000
+_RETENTION = "retention.ms"
+#: Where a setting of a topic comes from (Kafka's DescribeConfigs): from the topic itself.
+_OF_THE_TOPIC = 1
 
 
 class TopicMismatch(Exception):
@@ -186,6 +190,7 @@ async def ensure(settings: Settings) -> None:
         listed = set(await admin.list_topics())
         there = await _partitions(admin, [topic.name for topic in wanted if topic.name in listed])
         _check(wanted, there)
+        await _keep_longer(admin, [topic for topic in wanted if topic.name in there])
         missing = [topic for topic in wanted if topic.name not in there]
         if missing:
             await _create(admin, missing, settings.kafka.replication)
@@ -241,6 +246,34 @@ def _check(wanted: Iterable[Topic], there: dict[str, int]) -> None:
         raise TopicMismatch(
             "; ".join(wrong) + ". Set kafka.partitions to what is there, or choose another topic_prefix."
         )
+
+
+async def _keep_longer(admin: AIOKafkaAdminClient, topics: list[Topic]) -> None:
+    """Have topics that were made for less keep their records as long as is configured now: what is scheduled further
+    ahead than its state is kept would be lost. Longer than configured they may keep them."""
+    if not topics:
+        return
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics])
+    own = {
+        name: {key: value for key, value, _, source, *_ in entries if source == _OF_THE_TOPIC}
+        for answer in answers
+        for _, _, _, name, entries in answer.resources
+    }
+    longer = {
+        topic.name: own[topic.name] | {_RETENTION: topic.config[_RETENTION]}
+        for topic in topics
+        if 0 <= int(own[topic.name].get(_RETENTION, -1)) < int(topic.config.get(_RETENTION, -1))
+    }
+    if not longer:
+        return
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name, config) for name, config in longer.items()]
+    for answer in await admin.alter_configs(asked):
+        for code, message, _, name in answer.resources:
+            if code:
+                log.error("topic.kept_too_short", topic=name, error=message or for_code(code).__name__,
+                          wanted_ms=longer[name][_RETENTION])  # fmt: skip
+            else:
+                log.info("topic.kept_longer", topic=name, retention_ms=longer[name][_RETENTION])
 
 
 async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], replication: int) -> None:

@@ -1,11 +1,13 @@
 import asyncio
+from pathlib import Path
 
 import broker
 import pytest
 from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from working import wait_for
 
-from pipeline.config import HttpCarrier, Settings
+from pipeline.config import HttpCarrier, Settings, Storage
 from pipeline.streaming import client, topics
 
 
@@ -56,3 +58,33 @@ def test_a_topic_that_does_not_fit_is_named_and_nothing_is_created(settings: Set
     with pytest.raises(topics.TopicMismatch, match=f"{wrong} has 2 partitions, the configuration wants 3"):
         broker.create_topics(settings)
     assert partitions(settings) == {wrong: 2}
+
+
+def test_topics_that_were_made_for_less_keep_their_records_longer(settings: Settings):
+    def kept(topic: str) -> dict[str, str]:
+        async def ask() -> dict[str, str]:
+            admin = client.admin(settings.kafka)
+            await admin.start()
+            try:
+                (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+                return {key: value for key, value, _, source, *_ in answer.resources[0][4] if source == 1}
+            finally:
+                await admin.close()
+
+        return asyncio.run(ask())
+
+    def of(days: float) -> Settings:
+        return settings.model_copy(update={"storage": Storage(directory=Path(), retention_days=days)})
+
+    names = topics.TopicNames(settings.kafka.topic_prefix)
+    changelog, day = names.changelog("track"), 24 * 3600 * 1000
+    broker.create_topics(of(3))
+    before = kept(changelog)
+    assert before["retention.ms"] == str(3 * day)
+    broker.create_topics(of(10))
+    wait_for(lambda: kept(changelog) == before | {"retention.ms": str(10 * day)})
+    wait_for(lambda: kept(names.intake())["retention.ms"] == str(10 * day))
+    assert kept(names.ticks)["retention.ms"] == str(3600 * 1000)
+    assert "retention.ms" not in kept(names.accounts)
+    broker.create_topics(of(4))
+    assert kept(changelog)["retention.ms"] == str(10 * day)
