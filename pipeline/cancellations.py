@@ -1,6 +1,6 @@
 """Cancellations: the word that messages are not to be sent, on its way to those who act on it.
 
-Track acts on it for what waits for its time, dispatch for what no carrier was called for yet (`stages/hold.py`,
+Track acts on it for what waits for its time, dispatch for what no carrier was called for yet (`stages/scheduled.py`,
 `stages/dispatch.py`). Each message is with one of them at any moment, and what comes later is too late.
 """
 

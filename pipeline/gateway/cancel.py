@@ -1,7 +1,7 @@
 """`DELETE /messages/{id}`, `POST /messages/cancel`: messages that are not to be sent after all.
 
 Taken is only the word; whether it came in time says the message's fate: CANCELED, or another. Until a carrier is called
-it does (see stages/hold.py and stages/dispatch.py), and the message's money is released then.
+it does (see stages/scheduled.py and stages/dispatch.py), and the message's money is released then.
 """
 
 import asyncio

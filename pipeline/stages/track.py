@@ -3,11 +3,11 @@
 In: outcomes of every stage (`sms.outcomes`), carriers' receipts (`sms.receipts`), operators' word on messages in doubt
 (`sms.resolutions`), cancellations (`sms.cancellations`), and the clock (`sms.ticks`). Out: one status record a message
 and transition (`sms.status`), what of the reserved money is earned (`sms.settlements`), and what is sent again or at
-its time (`sms.priced`; see hold.py). Table, by batch:
+its time (`sms.priced`; see scheduled.py). Table, by batch:
 
     b<batch>        the batch as accepted     p<batch>  how far its messages are      s<batch>  carriers and their ids
     k<batch>        what came before the news that the batch is accepted, parked
-    x<batch><index> a rejection that was told t<due><batch>  when to give up waiting      w r c  see hold.py
+    x<batch><index> a rejection that was told t<due><batch>  when to give up waiting      w r c  see scheduled.py
 
 News of one batch may come in any order and twice: states move forward only, so order and repeats change nothing.
 Moves are written before they are told (see telling.py): of two topics that know different ends of a message, after a
@@ -42,7 +42,7 @@ from pipeline.records import (
 )
 from pipeline.stages import doubt, fate
 from pipeline.stages.fate import Change, Progress, Sent
-from pipeline.stages.hold import Hold
+from pipeline.stages.scheduled import Scheduled
 from pipeline.stages.telling import NONE, Telling
 from pipeline.streaming.stage import Record, Source, Step, Unreadable
 from pipeline.streaming.topics import LANES, PRIORITY, TopicNames
@@ -90,7 +90,7 @@ class Tracker:
 
     def __init__(self, settings: Settings, opt_outs: OptOuts) -> None:
         self._names = TopicNames(settings.kafka.topic_prefix)
-        self._hold = Hold(self._names, opt_outs)
+        self._scheduled = Scheduled(self._names, opt_outs)
         self._partitions = settings.kafka.partitions
         self._grace = settings.limits.receipt_grace_seconds
         self._refunds = frozenset(Detailed[name] for name in settings.billing.refund)
@@ -150,27 +150,27 @@ class Tracker:
     def cancellations(self, record: Record, step: Step) -> None:
         """The word that messages are not to be sent: what waits for its time ends here, the rest is dispatch's."""
         said = decode_cancellation(record.value)
-        for batch_id, indexes in self._hold.named(step, said).items():
+        for batch_id, indexes in self._scheduled.named(step, said).items():
             batch = self._batch(step, batch_id)
             if batch is None:
-                self._hold.remember(step, said, batch_id, indexes or [])
+                self._scheduled.remember(step, said, batch_id, indexes or [])
             elif said.account in ("", batch.account):
                 progress = self._progress(step, batch)
-                self._apply(step, batch, progress, self._hold.cancel(step, batch, progress, said.at, indexes))
+                self._apply(step, batch, progress, self._scheduled.cancel(step, batch, progress, said.at, indexes))
 
     def ticks(self, record: Record, step: Step) -> None:
         """Let go what has waited for its time, and give up on what has none left."""
         tick = decode_ticks(record.value)[-1]
-        for batch_id in self._hold.due(step, tick):
+        for batch_id in self._scheduled.due(step, tick):
             if batch := self._batch(step, batch_id):
                 progress = self._progress(step, batch)
-                changes = self._hold.release(step, batch, progress, (tick.now or tick.at) * 1000)
+                changes = self._scheduled.release(step, batch, progress, (tick.now or tick.at) * 1000)
                 self._apply(step, batch, progress, changes)
         self._give_up(tick, step)
 
     def owned(self, partitions: Sequence[int]) -> None:
         """This process has these partitions now."""
-        self._hold.owned(partitions)
+        self._scheduled.owned(partitions)
 
     def _give_up(self, tick: Tick, step: Step) -> None:
         """Give up on messages whose validity and grace are over.
@@ -226,12 +226,12 @@ class Tracker:
         if not batch.dry_run:
             for due in fate.dues(batch, self._grace):
                 step.view.put_first(b"t" + due.to_bytes(8, "big") + batch.id, b"")
-        changes = self._hold.accept(step, batch, now)
+        changes = self._scheduled.accept(step, batch, now)
         step.view.put_first(b"b" + batch.id, batch)
         self._apply(step, batch, progress, changes)
         if batch.scheduled and not batch.dry_run:
-            self._apply(step, batch, progress, self._hold.said_before(step, batch, progress))
-            self._apply(step, batch, progress, self._hold.release(step, batch, progress, now))
+            self._apply(step, batch, progress, self._scheduled.said_before(step, batch, progress))
+            self._apply(step, batch, progress, self._scheduled.release(step, batch, progress, now))
         if parked:
             for outcome in parked.outcomes:
                 self._heard(step, batch, progress, outcome, now)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from stepping import NOON_MS, SETTINGS, Table, batch, decides, record
 
+from pipeline.optouts import OptOuts
 from pipeline.records import Accepted, Destination, Rejected, Submitted, encode
 from pipeline.stages import track
 from pipeline.streaming.outbox import Outbox
@@ -18,7 +19,7 @@ OUTCOMES = "t.outcomes"
 
 def told(table: Table, *news: object) -> list[tuple[str, str | None, str | None]]:
     """What the track stage tells of each news, a window each: the message's place, its text and its operator."""
-    decide = decides(track.sources(SETTINGS))[OUTCOMES]
+    decide = decides(track.sources(SETTINGS, track.Tracker(SETTINGS, OptOuts())))[OUTCOMES]
     found = []
     for one in news:
         step = Step(table.view(), Outbox())

@@ -5,7 +5,6 @@ import itertools
 from typing import Any
 
 import pytest
-from holding import AT, cancel, released, scheduled, tick
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -16,6 +15,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from scheduling import AT, cancel, released, scheduled, tick
 from stepping import Record, Table
 from test_track_crashes import CRASHES
 from tracking import OUTCOMES, PRICE, RECIPIENTS, Stage, about, submitted

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from holding import AT, cancel, released, scheduled, states, tick
+from scheduling import AT, cancel, released, scheduled, states, tick
 from stepping import NOON_MS, SETTINGS, Table, batch, decides, record
 from tracking import PRICE, RECIPIENTS, Stage, about, submitted
 
@@ -11,7 +11,8 @@ from pipeline import optouts
 from pipeline.cancellations import Cancellations, of_messages, of_request
 from pipeline.ops import metrics
 from pipeline.records import Accepted, Destination, Tick, decode_batches, decode_ticks, encode
-from pipeline.stages import hold, track
+from pipeline.stages import scheduled as scheduled_stage
+from pipeline.stages import track
 from pipeline.stages.route import expires_at
 from schemas import errors
 from schemas.states import Detailed
@@ -152,7 +153,7 @@ def test_what_is_let_go_is_not_tracks_to_cancel(table: Table):
 
 def test_what_is_due_at_once_goes_in_pieces(table: Table, monkeypatch: pytest.MonkeyPatch):
     """So that other topics have their turn, and each piece begins where the last ended."""
-    monkeypatch.setattr(hold, "_A_WINDOW", 50)
+    monkeypatch.setattr(scheduled_stage, "_A_WINDOW", 50)
     decide = decides(track.sources(SETTINGS, track.Tracker(SETTINGS, optouts.OptOuts())))
     made = [batch(number, 20, send_at=AT * 1000, prices=[PRICE]) for number in range(7)]
     table.window(decide["t.outcomes"], [record("t.outcomes", encode([Accepted(one) for one in made]))])

@@ -1,4 +1,4 @@
-"""Hold: what waits for its time, and what of it is cancelled. A part of the track stage, in its table:
+"""Scheduled: what waits for its time, and what of it is cancelled. A part of the track stage, in its table:
 
     w<time><batch>          messages of a batch that wait for that second (its value: how many)
     r<request><batch>       the batches of a request that wait
@@ -45,7 +45,7 @@ class Word(msgspec.Struct, array_like=True):
     messages: dict[str, list[int]] = {}
 
 
-class Hold:
+class Scheduled:
     """What waits in the partitions of this process."""
 
     def __init__(self, names: TopicNames, opt_outs: OptOuts) -> None:
