@@ -1,4 +1,5 @@
-"""Scheduled and cancelled messages in a whole system: sent once and not early over a kill, or never; the books agree."""
+"""Scheduled and cancelled messages in a whole system: sent once and not early over a kill, or never; the books
+agree."""
 
 import json
 import os
