@@ -2,7 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from hashlib import sha256
 from typing import TypeVar
 
@@ -24,14 +25,29 @@ _TOKEN_PREFIX = "smsp_"  # noqa: S105  (finds a leaked token in code and logs; n
 _TOKEN_BYTES = 32
 _TOKEN = re.compile(_TOKEN_PREFIX + "[A-Za-z0-9_-]{43}").fullmatch  # 32 bytes in base64
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
+_ID_BYTES = 6
+#: More than anybody tells apart; each is known to every gateway by heart.
+MAX_TOKENS = 100
+
+
+class Scope(StrEnum):
+    """What a token lets its bearer do: send (and all that changes), read, or administer the account's tokens."""
+
+    SEND = "send"
+    READ = "read"
+    ADMIN = "admin"
+
+
+#: Of a token that was made without a word about it.
+USUAL = (Scope.SEND, Scope.READ)
 
 
 class AccountRecord(msgspec.Struct, rename="camel", frozen=True):
-    """An account as it stands on the topic. `tokens`: SHA-256 of each bearer token, in hex; the tokens are nowhere."""
+    """An account as it stands on the topic. `tokens`: SHA-256, in hex, of bearer tokens that earlier versions made."""
 
     name: str
     created_at: str
-    tokens: list[str]
+    tokens: list[str] = []
     blocklisted: bool = False
     blocklisted_reason: str | None = None
     limits: Limits = Limits()
@@ -60,7 +76,57 @@ class Blocklisting(msgspec.Struct, rename="camel", frozen=True):
         return msgspec.json.encode(self)
 
 
+class Token(msgspec.Struct, rename="camel", frozen=True):
+    """A bearer token, known by its hash (SHA-256 in hex) only. A record of its own on the accounts' topic, so that two
+    who make and revoke tokens at a time never undo each other's work; a tombstone at its key revokes it.
+
+    `id`: public, unique in the account. `created`, `expires` (None: never): Unix ms. Scopes of a later version may be
+    among its scopes, and let nobody do anything here.
+    """
+
+    account: str
+    id: str
+    hash: str
+    scopes: tuple[str, ...] = USUAL
+    created: int = 0
+    expires: int | None = None
+    name: str = ""
+    revoked: bool = False
+
+    @property
+    def key(self) -> bytes:
+        """Its key on the topic."""
+        return f"{_TOKENS}{self.account}/{self.id}".encode()
+
+    @property
+    def value(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    def expired(self, at: int) -> bool:
+        """Whether it is of no more use at a time (Unix ms)."""
+        return self.expires is not None and self.expires <= at
+
+    def allows(self, scope: Scope) -> bool:
+        return scope in self.scopes
+
+    @property
+    def revocation(self) -> bytes | None:
+        """What is put at its key to revoke it. One that stands in its account's record is overruled there for good."""
+        return msgspec.json.encode(msgspec.structs.replace(self, scopes=(), revoked=True)) if self.inherited else None
+
+    @property
+    def inherited(self) -> bool:
+        """Whether an earlier version made it: it stands in its account's record."""
+        return self.id == _inherited_id(self.hash)
+
+
+def _inherited_id(hashed: str) -> str:
+    """The id of a token that was made without one. Of a hash of 256 random bits this gives nothing away."""
+    return hashed[: 2 * _ID_BYTES]
+
+
 _BLOCKLIST = b"blocklist/"  # no account's name holds a slash
+_TOKENS = "token/"
 
 
 def blocklist_key(account: str) -> bytes:
@@ -103,14 +169,15 @@ _HOLD = b"hold/"
 
 
 class Register:
-    """What the topic tells: every account by name and by token, blocklisted or not, and what of its traffic is held."""
+    """What the topic tells: every account by name, blocklisted or not, its tokens, and what of its traffic is held."""
 
     def __init__(self) -> None:
         self._holds: dict[str, dict[str, Hold]] = {}
         self._records: dict[str, AccountRecord] = {}
         self._blocked: dict[str, Blocklisting] = {}
         self._by_name: dict[str, AccountRecord] = {}
-        self._by_hash: dict[str, AccountRecord] = {}
+        self._tokens: dict[str, dict[str, Token]] = {}
+        self._by_hash: dict[str, Token] = {}
 
     def names(self) -> list[str]:
         return sorted(self._by_name)
@@ -123,9 +190,14 @@ class Register:
         """The account as its own record has it, to be changed and written again."""
         return self._records.get(name)
 
-    def by_token(self, token: str) -> AccountRecord | None:
-        """The account this bearer token belongs to."""
-        return self._by_hash.get(hash_token(token))
+    def by_token(self, token: str) -> Token | None:
+        """What is known of this bearer token, expired or not; None where it is nobody's."""
+        found = self._by_hash.get(hash_token(token))
+        return found if found and found.account in self._by_name else None
+
+    def tokens(self, name: str) -> list[Token]:
+        """The tokens of an account that are not revoked, expired ones too; the oldest first."""
+        return sorted(self._usable(name), key=lambda token: (token.created, token.id))
 
     def holds(self, name: str) -> Mapping[str, Hold]:
         """What is known of the account's ranges, held or released, by range."""
@@ -138,9 +210,12 @@ class Register:
                 name, _, held = key.removeprefix(_HOLD).decode().partition("/")
                 _put(self._holds.setdefault(name, {}), held, _decode_hold(value) if value else None)
                 return
-            name = key.removeprefix(_BLOCKLIST).decode()
+            kind, _, name = key.decode().rpartition("/")
             if key.startswith(_BLOCKLIST):
                 _put(self._blocked, name, _decode_blocklisting(value) if value else None)
+            elif kind.startswith(_TOKENS):
+                self._take_token(kind.removeprefix(_TOKENS), name, _decode_token(value) if value else None)
+                return
             else:
                 _put(self._records, name, _decode(value) if value else None)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -148,15 +223,36 @@ class Register:
             return
         self._level(name)
 
+    def _take_token(self, account: str, id_: str, token: Token | None) -> None:
+        if token and (token.account, token.id) != (account, id_):
+            log.error("token.unreadable", account=account, token=id_, error="another's record")
+            return
+        self._forget(self._usable(account))
+        _put(self._tokens.setdefault(account, {}), id_, token)
+        self._know(account)
+
     def _level(self, name: str) -> None:
-        for token in before.tokens if (before := self._by_name.pop(name, None)) else ():
-            self._by_hash.pop(token, None)
+        self._forget(self._usable(name))
+        self._by_name.pop(name, None)
         record, blocked = self._records.get(name), self._blocked.get(name)
         if record and blocked:
             record = msgspec.structs.replace(record, blocklisted=True, blocklisted_reason=blocked.reason)
         if record:
             self._by_name[name] = record
-            self._by_hash.update(dict.fromkeys(record.tokens, record))
+        self._know(name)
+
+    def _usable(self, name: str) -> list[Token]:
+        record = self._by_name.get(name)
+        listed = (Token(name, _inherited_id(hashed), hashed) for hashed in (record.tokens if record else ()))
+        found = {token.id: token for token in listed} | self._tokens.get(name, {})
+        return [token for token in found.values() if not token.revoked]
+
+    def _know(self, name: str) -> None:
+        self._by_hash.update({token.hash: token for token in self._usable(name)})
+
+    def _forget(self, tokens: Iterable[Token]) -> None:
+        for token in tokens:
+            self._by_hash.pop(token.hash, None)
 
 
 def _put(where: dict[str, _T], name: str, value: _T | None) -> None:
@@ -170,6 +266,16 @@ _decode = msgspec.json.Decoder(AccountRecord).decode
 _decode_blocklisting = msgspec.json.Decoder(Blocklisting).decode
 _decode_hold = msgspec.json.Decoder(Hold).decode
 _NONE: Mapping[str, Hold] = {}
+_decode_token = msgspec.json.Decoder(Token).decode
+
+
+def make_token(
+    account: str, *, at: int, scopes: Iterable[str] = USUAL, expires: int | None = None, name: str = ""
+) -> tuple[str, Token]:
+    """A new bearer token, to be shown once, and the record to store. Times in Unix ms."""
+    token, hashed = new_token()
+    id_ = secrets.token_hex(_ID_BYTES)
+    return token, Token(account, id_, hashed, tuple(sorted(set(map(str, scopes)))), at, expires, name)
 
 
 def new_token() -> tuple[str, str]:

@@ -4,9 +4,9 @@ import logging
 import os
 import sys
 
-import structlog
 import typer
 
+from pipeline import logs
 from pipeline.commands import (
     accounts,
     bench,
@@ -45,26 +45,9 @@ for module in (
 
 def main() -> None:
     """Entry point of the console script; what a user can mend is said in a line and exits 2."""
-    _log_to_stderr()
+    logs.configure(logging.getLevelNamesMapping().get(os.environ.get("SMS_LOG_LEVEL", "INFO").upper(), logging.INFO))
     try:
         app()
     except (ConfigError, TopicMismatch, StartError) as error:
         print(f"sms-pipeline: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
-
-
-def _log_to_stderr() -> None:
-    """Lines for a person at a terminal, JSON for whatever collects them elsewhere. Level from SMS_LOG_LEVEL."""
-    level = logging.getLevelNamesMapping().get(os.environ.get("SMS_LOG_LEVEL", "INFO").upper(), logging.INFO)
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -4,6 +4,7 @@ One frozen object, read once at a process's start and handed down; nothing below
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,6 +16,7 @@ from pipeline.billing import Rule, parse_amount
 from pipeline.text import LANGUAGES, Wire
 from schemas.errors import Error
 
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+").fullmatch
 DEFAULT_FILE = Path("sms-pipeline.toml")
 EMBEDDED = "embedded"
 
@@ -55,8 +57,51 @@ class Storage(_Section):
 
 
 class Gateway(_Section):
+    """Where the gateway listens, and what it bears from its clients (docs/security.md). The requests a second are a
+    token's, in each gateway process; the failures are an address's; all else is the process's. A client has
+    `client_seconds` for the head of a request, and brings `client_bytes_per_second` of its body in each such time.
+    """
+
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+    tls_certfile: Path | None = None
+    tls_keyfile: Path | None = None
+    cors_origins: list[str] = []
+    trusted_proxies: list[str] = []
+    requests_per_second: float = Field(default=5000.0, gt=0)
+    burst_seconds: float = Field(default=2.0, gt=0, le=3600)
+    concurrent_requests: int = Field(default=1000, ge=1)
+    concurrent_requests_per_token: int = Field(default=500, ge=1)
+    failures_per_minute: int = Field(default=120, ge=1)
+    connections: int = Field(default=20_000, ge=1)
+    client_seconds: float = Field(default=10.0, gt=0)
+    client_bytes_per_second: int = Field(default=1024, ge=0)
+    body_memory_bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    access_log: bool = True
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: list[str]) -> list[str]:
+        if wrong := [one for one in origins if one != "*" and not _ORIGIN(one)]:
+            raise ValueError(f"{', '.join(wrong)}: write an origin as https://app.example, without a path, or *")
+        return origins
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        if bool(self.tls_certfile) != bool(self.tls_keyfile):
+            raise ValueError("tls_certfile and tls_keyfile: name both, or neither")
+        return self
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls_certfile else "http"
+
+
+class Logging(_Section):
+    """What of a message may stand in logs: of each phone number its first and last digits, of texts their length."""
+
+    mask_numbers: bool = True
+    mask_text: bool = True
 
 
 class Otp(_Section):
@@ -250,6 +295,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     dead_letters: DeadLetters = DeadLetters()
     metrics: Metrics = Metrics()
+    logging: Logging = Logging()
     carriers: dict[str, Carrier] = {}
     routes: list[Route] = []
 
@@ -317,6 +363,9 @@ def load(file: Path | None = None, environment: Mapping[str, str] | None = None)
     return settings
 
 
+_TLS_FILES = ("tls_certfile", "tls_keyfile")
+
+
 def _absolute_paths(settings: Settings, base: Path) -> Settings:
     storage = settings.storage.model_copy(update={"directory": base / settings.storage.directory})
     lists = ("terms", "blocked_domains", "allowed_domains", "protected_domains")
@@ -324,7 +373,10 @@ def _absolute_paths(settings: Settings, base: Path) -> Settings:
     moderation = settings.moderation.model_copy(update=named)
     prices = settings.billing.prices
     billing = settings.billing.model_copy(update={"prices": base / prices if prices else None})
-    return settings.model_copy(update={"storage": storage, "moderation": moderation, "billing": billing})
+    files = {name: getattr(settings.gateway, name) for name in _TLS_FILES}
+    gateway = settings.gateway.model_copy(update={name: base / path if path else None for name, path in files.items()})
+    sections = {"storage": storage, "moderation": moderation, "billing": billing, "gateway": gateway}
+    return settings.model_copy(update=sections)
 
 
 def _check_references(settings: Settings) -> None:
@@ -332,5 +384,8 @@ def _check_references(settings: Settings) -> None:
         for name in route.carriers:
             if name not in settings.carriers:
                 raise ConfigError(f"routes.{position}: carrier {name!r} is not configured; add [carriers.{name}]")
-    if settings.billing.prices and not settings.billing.prices.is_file():
-        raise ConfigError(f"file {settings.billing.prices} named in the configuration does not exist")
+    for key, path in [("billing.prices", settings.billing.prices)] + [
+        (f"gateway.{name}", getattr(settings.gateway, name)) for name in _TLS_FILES
+    ]:
+        if path and not path.is_file():
+            raise ConfigError(f"{key}: file {path} does not exist")

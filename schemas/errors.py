@@ -67,6 +67,14 @@ CANCELED = 3082
 TOO_LATE = 3083
 TOO_MANY_DRAFTS = 3084
 
+INSUFFICIENT_SCOPE = 3060
+TOKEN_EXPIRED = 3061
+TOO_MANY_REQUESTS = 3062
+TOO_MANY_FAILURES = 3063
+TOO_MANY_TOKENS = 3064
+TOO_SLOW = 3065
+HEAD_TOO_LARGE = 3066
+
 #: Codes of prohibited content, which has consequences: blocklisting and a penalty.
 PROHIBITED_CODES = frozenset({PROHIBITED, PROHIBITED_REGIONAL})
 
@@ -117,4 +125,11 @@ CATALOGUE: dict[int, str] = {
     CANCELED: "The message was cancelled before a carrier was called.",
     TOO_LATE: "It is too late: the messages are with a carrier or at their end, or the draft is sent.",
     TOO_MANY_DRAFTS: "The account has as many drafts as are kept; delete some.",
+    INSUFFICIENT_SCOPE: "The bearer token may not do this; WWW-Authenticate names the scope that may.",
+    TOKEN_EXPIRED: "The bearer token has expired.",
+    TOO_MANY_REQUESTS: "The bearer token's requests a second, or at a time, are used up; repeat after Retry-After.",
+    TOO_MANY_FAILURES: "Too many wrong bearer tokens came from this address; repeat after Retry-After.",
+    TOO_MANY_TOKENS: "The account has as many tokens as it may have.",
+    TOO_SLOW: "The request did not arrive in time; the connection is closed.",
+    HEAD_TOO_LARGE: "The request's line or its headers are too long.",
 }

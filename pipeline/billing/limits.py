@@ -15,7 +15,8 @@ class Limits(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
     """An account's limits; None or empty: none. Amounts in micro-units.
 
     `credit`: how far the available money may fall below zero. `countries`: those that may be sent to. `price`: the most
-    that one message may cost. `low_balance`: whoever falls below one of these is told of it.
+    that one message may cost. `low_balance`: whoever falls below one of these is told of it. `requests_a_second`: over
+    HTTP, of each token.
     """
 
     credit: int = 0
@@ -25,6 +26,7 @@ class Limits(msgspec.Struct, rename="camel", frozen=True, omit_defaults=True):
     countries: tuple[str, ...] = ()
     price: int | None = None
     low_balance: tuple[int, ...] = ()
+    requests_a_second: int | None = None
 
     def shuts_out(self, country: str, cost: int) -> Error | None:
         """Why a message of this cost (micro-units, all parts) may not go to this country."""

@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from pipeline.config import Settings
@@ -20,6 +22,7 @@ from pipeline.gateway import (
     otp,
     prices,
     receipts,
+    tokens,
 )
 from pipeline.gateway.edge import Edge
 from pipeline.gateway.problems import problem, refuse
@@ -35,9 +38,17 @@ _MODULES = (
     money,
     prices,
     opt_outs,
+    tokens,
     receipts,
     operations,
 )
+#: What a page of another origin may do once its origin is allowed. It names its token itself: there are no cookies.
+_CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
+    "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"],
+    "expose_headers": ["RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
+    "max_age": 600,
+}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -59,7 +70,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.services = services
     for module in _MODULES:
         app.include_router(module.router)
-    app.add_middleware(Edge)
+    if origins := settings.gateway.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
+    app.add_middleware(Edge, guard=services.guard, access_log=settings.gateway.access_log)
     app.add_exception_handler(RequestValidationError, _bad_parameters)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(ClientDisconnect, _gone)

@@ -1,6 +1,6 @@
 """Metrics of the gateway. `route` is the path's pattern, so labels stay few."""
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 REQUESTS = Counter("sms_gateway_requests_total", "HTTP requests answered.", ["route", "status"])
 SECONDS = Histogram(
@@ -15,3 +15,6 @@ SIMULATED = Counter("sms_gateway_simulated_total", "Messages of dry runs and est
 OTP_CODES = Counter("sms_gateway_otp_codes_total", "Login codes sent.", ["source"])
 OTP_ATTEMPTS = Counter("sms_gateway_otp_attempts_total", "Tries to verify a login code, by result.", ["result"])
 RECEIPTS = Counter("sms_gateway_receipts_total", "Receipts taken and durable.", ["carrier"])
+REFUSED = Counter("sms_gateway_refused_total", "Requests refused to protect the service, by the limit.", ["limit"])
+CONNECTIONS = Gauge("sms_gateway_connections", "Connections of clients that are open.")
+CLOSED = Counter("sms_gateway_connections_closed_total", "Connections closed on a client, by what it did.", ["reason"])

@@ -8,6 +8,7 @@ from fastapi import Response
 from pydantic import ValidationError
 
 from pipeline.gateway import metrics
+from pipeline.logs import trace
 from schemas import errors, faults
 from schemas.errors import Error
 
@@ -35,9 +36,14 @@ def unavailable(message: str, **members: str) -> Refusal:
 
 
 def problem(refusal: Refusal) -> Response:
-    """The answer. `type` is left at about:blank: the code tells problems apart."""
+    """The answer."""
     metrics.REFUSALS.labels(str(refusal.error.code)).inc()
-    body = {
+    return Response(encoded(refusal), refusal.status, refusal.headers, _MEDIA_TYPE)
+
+
+def encoded(refusal: Refusal) -> bytes:
+    """The body. `type` is left at about:blank: the code tells problems apart. `trace`: the X-Request-Id."""
+    body: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(refusal.status).phrase,
         "status": refusal.status,
@@ -46,7 +52,9 @@ def problem(refusal: Refusal) -> Response:
         "message": refusal.error.message,
         **refusal.members,
     }
-    return Response(msgspec.json.encode(body), refusal.status, refusal.headers, _MEDIA_TYPE)
+    if name := trace.get():
+        body["trace"] = name
+    return msgspec.json.encode(body)
 
 
 def malformed(found: ValidationError, sent: Mapping[str, object]) -> Refusal:

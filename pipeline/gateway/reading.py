@@ -1,26 +1,33 @@
 """What every route reads alike: who asks, and the body."""
 
 import asyncio
+import time
 from http import HTTPStatus
+from typing import Any
 
+import orjson
 from aiokafka.errors import KafkaError
 from fastapi import Request
 
 from pipeline import accounts
-from pipeline.accounts import AccountRecord
+from pipeline.accounts import AccountRecord, Scope, Token
+from pipeline.gateway import metrics
 from pipeline.gateway.problems import Refusal, refuse, unavailable
 from pipeline.gateway.services import Services, services
+from pipeline.stages.fate import rfc3339
 from pipeline.store.queries import ReadModel
 from schemas import errors
 
-#: An account made a moment ago is looked for this long before its token is refused.
+#: A token made a moment ago is looked for this long before it is refused.
 _REFRESH_SECONDS = 5.0
+_READS = ("GET", "HEAD")
+_REALM = 'Bearer realm="sms-pipeline"'
 
 
-async def reader(request: Request) -> tuple[AccountRecord, ReadModel] | Refusal:
+async def reader(request: Request, scope: Scope = Scope.READ) -> tuple[AccountRecord, ReadModel] | Refusal:
     """Who asks, and the read model to answer from. Refusals: those of `authenticate`, or 503."""
     at = services(request)
-    account = await authenticate(request, at)
+    account = await authenticate(request, at, scope)
     if isinstance(account, Refusal):
         return account
     if at.read_model is None:
@@ -28,40 +35,101 @@ async def reader(request: Request) -> tuple[AccountRecord, ReadModel] | Refusal:
     return account, at.read_model
 
 
-async def authenticate(request: Request, services: Services) -> AccountRecord | Refusal:
-    """The account of the bearer token (RFC 6750). Refusals: 401, or 503 where the accounts cannot be read."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token:
-        return _unauthenticated("send the header Authorization: Bearer TOKEN")
-    found = services.accounts.by_token(token)
-    if found is None and accounts.is_token(token):
-        if "accounts" in services.missing:
-            return unavailable("the accounts are not read yet; try again")
-        try:
-            async with asyncio.timeout(_REFRESH_SECONDS):
-                await services.accounts.refresh()
-        except (TimeoutError, KafkaError):
-            return unavailable("the accounts cannot be read; try again")
-        found = services.accounts.by_token(token)
-    return found or _unauthenticated("the bearer token is not valid")
+async def authenticate(request: Request, at: Services, scope: Scope | None = None) -> AccountRecord | Refusal:
+    """The account of the bearer token (RFC 6750), which may do what `scope` says: read where the method is GET, else
+    send, unless the route has it otherwise. Blocklisted accounts too. The request counts to the token's limits.
+
+    Refusals: 401 no token, a wrong or an expired one; 403 it lacks the scope; 429 a limit, Retry-After tells when; 503
+    the accounts cannot be read.
+    """
+    now = time.monotonic()
+    token = await _token(request, at, now)
+    if isinstance(token, Refusal):
+        return token
+    account = at.accounts.get(token.account)
+    assert account, "a token is known with its account only"
+    if refused := at.guard.admit(request.scope, account, token, now):
+        return refused
+    wanted = scope or (Scope.READ if request.method in _READS else Scope.SEND)
+    if not token.allows(wanted):
+        metrics.REFUSED.labels("scope").inc()
+        message = f"this token may not {wanted}; it may {', '.join(token.scopes) or 'nothing'}. Make one that does"
+        challenge = f'{_REALM}, error="insufficient_scope", scope="{wanted}"'
+        return refuse(HTTPStatus.FORBIDDEN, errors.INSUFFICIENT_SCOPE, message, WWW_Authenticate=challenge)
+    return account
 
 
-def _unauthenticated(message: str) -> Refusal:
-    return refuse(HTTPStatus.UNAUTHORIZED, errors.UNAUTHENTICATED, message, WWW_Authenticate="Bearer")
+async def _token(request: Request, at: Services, now: float) -> Token | Refusal:
+    """The bearer token, if it can be used now."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    given = given.strip()
+    if scheme.lower() != "bearer" or not given:
+        message = "send the header Authorization: Bearer TOKEN"
+        return refuse(HTTPStatus.UNAUTHORIZED, errors.UNAUTHENTICATED, message, WWW_Authenticate=_REALM)
+    found = at.accounts.by_token(given)
+    now_ms = time.time_ns() // 1_000_000
+    if found and not found.expired(now_ms):
+        return found
+    address = request.client.host if request.client else ""
+    if refused := at.guard.wary(address, now):
+        return refused
+    if found is None and accounts.is_token(given):
+        if refused := await refresh(at):
+            return refused
+        found = at.accounts.by_token(given)
+    if found and not found.expired(now_ms):
+        return found
+    at.guard.failed(address, now)
+    if found and found.expires is not None:
+        message = f"the bearer token {found.id} expired at {rfc3339(found.expires)}; make a new one"
+        return _invalid(errors.TOKEN_EXPIRED, message, "the token expired")
+    return _invalid(errors.UNAUTHENTICATED, "the bearer token is not valid", "the token is not known")
+
+
+async def refresh(at: Services) -> Refusal | None:
+    """See the accounts and tokens as of now."""
+    if "accounts" in at.missing:
+        return unavailable("the accounts are not read yet; try again")
+    try:
+        async with asyncio.timeout(_REFRESH_SECONDS):
+            await at.accounts.refresh()
+    except (TimeoutError, KafkaError):
+        return unavailable("the accounts cannot be read; try again")
+    return None
+
+
+def _invalid(code: int, message: str, description: str) -> Refusal:
+    challenge = f'{_REALM}, error="invalid_token", error_description="{description}"'
+    metrics.REFUSED.labels("token").inc()
+    return refuse(HTTPStatus.UNAUTHORIZED, code, message, WWW_Authenticate=challenge)
 
 
 async def read_body(request: Request, limit: int) -> bytes | Refusal:
-    """The body, up to `limit` bytes; 413 as soon as it is longer."""
+    """The body, up to `limit` bytes. Refusals: 413 as soon as it is longer, 503 where the process holds too many."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         return _too_large(limit)
+    guard = services(request).guard
     body = bytearray()
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
+        if len(body) + len(chunk) > limit:
             return _too_large(limit)
+        if refused := guard.hold(request.scope, len(chunk)):
+            return refused
+        body += chunk
     return bytes(body)
+
+
+def json_object(body: bytes) -> dict[str, Any] | Refusal:
+    """The object a body holds. Refusals: 400 no JSON, 422 something else."""
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        return refuse(HTTPStatus.BAD_REQUEST, errors.MALFORMED_REQUEST, f"the body is not JSON in UTF-8: {error}")
+    if isinstance(found, dict):
+        return found
+    message = "the body is not a JSON object"
+    return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)
 
 
 def _too_large(limit: int) -> Refusal:

@@ -1,33 +1,62 @@
 """The gateway as a process."""
 
 import signal
+from functools import partial
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from pipeline.config import Settings
+from pipeline.gateway import tls
 from pipeline.gateway.app import create_app
+from pipeline.gateway.connections import Connection, Connections
 from pipeline.gateway.publisher import PATIENCE_SECONDS
 
 #: Clients keep connections open for tens of seconds; closing later than they do never cuts a request off.
 _KEEP_ALIVE_SECONDS = 75
+_LOOK_SECONDS = 1.0
+_TICK_SECONDS = 0.1  # uvicorn's
 
 
-def server(settings: Settings) -> uvicorn.Server:
-    """A server that is not running yet; logging is left as it is configured."""
+class Server(uvicorn.Server):
+    """A server that looks after its connections."""
+
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        super().__init__(config)
+        self.connections = connections
+        self._ticks = max(1, int(min(_LOOK_SECONDS, connections.seconds / 4) / _TICK_SECONDS))
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % self._ticks == 0:
+            self.connections.look()
+        return await super().on_tick(counter)
+
+
+def server(settings: Settings) -> Server:
+    """A server that is not running yet; logging is left as it is configured. Raises ConfigError where the certificate
+    cannot be used."""
+    gateway = settings.gateway
+    connections = Connections(gateway)
+    context = tls.context(gateway)
+    secured: dict[str, Any] = {"ssl_context_factory": lambda *_: context, "loop": "pipeline.gateway.tls:loop"}
     config = uvicorn.Config(
         create_app(settings),
-        host=settings.gateway.host,
-        port=settings.gateway.port,
-        http="httptools",
+        host=gateway.host,
+        port=gateway.port,
+        http=partial(Connection, connections),  # type: ignore[arg-type]
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(gateway.trusted_proxies),
+        forwarded_allow_ips=gateway.trusted_proxies,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(PATIENCE_SECONDS) + 2,
+        **(secured if context else {}),
     )
-    return uvicorn.Server(config)
+    return Server(config, connections)
 
 
 def run(settings: Settings) -> None:

@@ -18,6 +18,7 @@ from pipeline.config import ConfigError, HttpCarrier, Settings
 from pipeline.gateway.idempotency import Recent
 from pipeline.gateway.otp_register import OtpDirectory
 from pipeline.gateway.preview import Judge, Wires
+from pipeline.gateway.guard import Guard
 from pipeline.gateway.publisher import Publisher
 from pipeline.optouts import OptOutDirectory
 from pipeline.prices import PriceDirectory
@@ -43,6 +44,7 @@ class Services:
         self.settings = settings
         self.names = TopicNames(settings.kafka.topic_prefix)
         self.publisher = Publisher(settings.kafka)
+        self.guard = Guard(settings.gateway)
         self.accounts = AccountDirectory(settings)
         self.opt_outs = OptOutDirectory(settings)
         self.prices = PriceDirectory(settings)

@@ -74,6 +74,7 @@ class TopicNames:
         self.lists = f"{prefix}lists"
         self.findings = f"{prefix}findings"
         self.otps = f"{prefix}otps"
+        self.audit = f"{prefix}audit"
 
     def intake(self, lane: str = "") -> str:
         return f"{self.prefix}intake{lane}"
@@ -160,10 +161,12 @@ def catalogue(settings: Settings) -> list[Topic]:
         Topic(names.otps, "login codes that can be verified, without the codes", 1, brief),
     ]
     forever = latest | {"segment.bytes": str(64 * 1024 * 1024)}
+    year = {"retention.ms": str(366 * _DAY_MS)}
     kept = {"retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
     found += [
         Topic(names.ledger, "every movement of money, by account, kept for ever", n, kept, public=True),
         Topic(names.events, "accounts near or at a limit, low in credit, with traffic held", n, long, public=True),
+        Topic(names.audit, "who administered what, kept for a year", 1, year, public=True),
         Topic(names.prices, "versions of the price list", 1, latest),
     ]
     found += [

@@ -1,0 +1,153 @@
+"""`/tokens`: the bearer tokens of the account, for whoever has one of scope admin."""
+
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from pipeline import audit
+from pipeline.accounts import MAX_TOKENS, USUAL, AccountRecord, Scope, Token, make_token
+from pipeline.billing.price_rows import parse_time
+from pipeline.gateway import views
+from pipeline.gateway.guard import caller
+from pipeline.gateway.problems import Refusal, malformed, problem, refuse, unavailable
+from pipeline.gateway.publisher import Outgoing
+from pipeline.gateway.reading import authenticate, json_object, read_body, refresh
+from pipeline.gateway.services import Services, services
+from pipeline.stages.fate import rfc3339
+from schemas import errors
+from schemas.audit import AuditRecord
+from schemas.errors import Error
+
+_MAX_BODY_BYTES = 16 * 1024
+
+router = APIRouter(tags=["Tokens"])
+
+
+class NewToken(BaseModel):
+    """A token to be made. `expiresAt`: a date or an RFC 3339 time; null: it never does."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, alias_generator=to_camel)
+
+    name: str = Field(default="", max_length=100)
+    scopes: list[str] = Field(default=[str(scope) for scope in USUAL], min_length=1, max_length=len(Scope))
+    expires_at: str | None = None
+
+
+@router.get("/tokens", summary="Tokens of the account, the oldest first")
+async def page(request: Request) -> Response:
+    """What was told of a token when it was made, without the token: that is not kept."""
+    asked = await _asked(request)
+    if isinstance(asked, Refusal):
+        return problem(asked)
+    account, at = asked
+    return Response(views.encode([told(token) for token in at.accounts.tokens(account.name)]), media_type=_JSON)
+
+
+@router.post("/tokens", status_code=201, summary="A new token; it is shown this once")
+async def create(request: Request) -> Response:
+    """201 with `token`, once it can be used at this gateway; at every other one it can within a second."""
+    asked = await _asked(request)
+    if isinstance(asked, Refusal):
+        return problem(asked)
+    account, at = asked
+    body = await read_body(request, _MAX_BODY_BYTES)
+    wanted = body if isinstance(body, Refusal) else _parse(body)
+    if isinstance(wanted, Refusal):
+        return problem(wanted)
+    now = time.time_ns() // 1_000_000
+    expires = _expiry(wanted.expires_at, now)
+    if isinstance(expires, Refusal):
+        return problem(expires)
+    if len(at.accounts.tokens(account.name)) >= MAX_TOKENS:
+        message = f"the account has {MAX_TOKENS} tokens; revoke one that nobody uses any more"
+        return problem(refuse(HTTPStatus.CONFLICT, errors.TOO_MANY_TOKENS, message))
+    secret, token = make_token(account.name, at=now, scopes=wanted.scopes, expires=expires, name=wanted.name)
+    details = {"token": token.id, "scopes": list(token.scopes), "name": token.name or None}
+    act = _act(request, "token.create", account, **details, expiresAt=expires and rfc3339(expires))
+    if refused := await _change(at, act, token.key, token.value):
+        return problem(refused)
+    return Response(views.encode(told(token) | {"token": secret}), HTTPStatus.CREATED, media_type=_JSON)
+
+
+@router.delete("/tokens/{id}", status_code=204, summary="Revoke a token")
+async def delete(request: Request, id: str) -> Response:
+    """204 once it opens nothing at this gateway any more; at every other one within a second. Its own included."""
+    asked = await _asked(request)
+    if isinstance(asked, Refusal):
+        return problem(asked)
+    account, at = asked
+    found = next((token for token in at.accounts.tokens(account.name) if token.id == id.lower()), None)
+    if found is None:
+        return problem(refuse(HTTPStatus.NOT_FOUND, errors.NOT_FOUND, f"no token {id[:64]!r} of this account"))
+    refused = await _change(at, _act(request, "token.revoke", account, token=found.id), found.key, found.revocation)
+    return problem(refused) if refused else Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+_JSON = "application/json"
+
+
+def told(token: Token) -> dict[str, Any]:
+    """A token as its account sees it."""
+    return {
+        "id": token.id,
+        "name": token.name,
+        "scopes": list(token.scopes),
+        "createdAt": rfc3339(token.created) if token.created else None,
+        "expiresAt": None if token.expires is None else rfc3339(token.expires),
+    }
+
+
+async def _asked(request: Request) -> tuple[AccountRecord, Services] | Refusal:
+    """Whose tokens, once what was acknowledged until now is seen."""
+    at = services(request)
+    account = await authenticate(request, at, Scope.ADMIN)
+    if isinstance(account, Refusal):
+        return account
+    return await refresh(at) or (account, at)
+
+
+async def _change(at: Services, act: AuditRecord, key: bytes, value: bytes | None) -> Refusal | None:
+    """Make the act and what it changes durable, and see it."""
+    records: Sequence[Outgoing] = [
+        Outgoing(at.names.audit, audit.value(act), key=audit.key(act)),
+        Outgoing(at.names.accounts, value, key=key),
+    ]
+    failed = await at.publisher.publish(records)
+    return unavailable(failed.message) if failed else await refresh(at)
+
+
+def _act(request: Request, action: str, account: AccountRecord, **details: Any) -> AuditRecord:
+    token = caller(request.scope).token
+    assert token
+    return audit.act(audit.by_token(token.id), action, account.name, **details)
+
+
+def _parse(body: bytes) -> NewToken | Refusal:
+    sent = json_object(body)
+    if isinstance(sent, Refusal):
+        return sent
+    try:
+        wanted = NewToken.model_validate(sent)
+    except ValidationError as found:
+        return malformed(found, sent)
+    if unknown := [scope for scope in wanted.scopes if scope not in list(Scope)]:
+        return _wrong(f"scopes: {unknown[0][:64]!r} is not one of {', '.join(Scope)}")
+    return wanted
+
+
+def _expiry(text: str | None, now: int) -> int | Refusal | None:
+    if text is None:
+        return None
+    moment = parse_time(text)
+    if isinstance(moment, Error):
+        return _wrong(f"expiresAt: {moment.message}")
+    return moment if moment > now else _wrong(f"expiresAt: {text[:40]} is past")
+
+
+def _wrong(message: str) -> Refusal:
+    return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)

@@ -1,0 +1,93 @@
+"""How the project logs: lines for a person at a terminal, JSON elsewhere, and nothing in them that is not theirs.
+
+Secrets never stand in a log. Phone numbers and texts of messages do not either, unless the configuration says so: a
+number keeps its first and last digits, a text its length.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from contextvars import ContextVar
+from typing import Any
+
+import structlog
+
+from pipeline.config import Logging
+
+#: The request that is worked on, where there is one; told in each line.
+trace: ContextVar[str] = ContextVar("trace", default="")
+
+_SECRET = re.compile(r"(smsp_|whsec_)[A-Za-z0-9+/=_-]{8,}")
+#: E.164 as we write it. Digits without a plus may be anything; under a key that says what they are, they are a number.
+_NUMBER = re.compile(r"(\+|%2[Bb])([1-9]\d{2})\d{2,10}(\d{2})(?!\d)")
+_DIGITS = re.compile(r"()(\d{3})\d{2,10}(\d{2})(?!\d)")
+_NUMBER_KEYS = frozenset({"number", "recipient", "recipients", "to", "msisdn"})
+#: What may hold the text of a message: itself, or a record that could not be read.
+_TEXT_KEYS = frozenset({"text", "message", "body", "value", "otp"})
+
+_wanted = Logging()
+
+
+def mask(text: str, *, is_number: bool = False) -> str:
+    """`text` without secrets and, unless they are wanted, without whole phone numbers."""
+    text = _SECRET.sub(r"\1***", text)
+    if not _wanted.mask_numbers:
+        return text
+    text = _NUMBER.sub(r"\1\2***\3", text)
+    return _DIGITS.sub(r"\1\2***\3", text) if is_number else text
+
+
+def choose(wanted: Logging) -> None:
+    """What this process masks from now on. Until it is told, everything."""
+    global _wanted
+    _wanted = wanted
+
+
+def configure(level: int) -> None:
+    """Log to standard error from now on, our own lines and those of libraries."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter("%(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            masked,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def masked(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The processor that masks, and names the request."""
+    for key, value in event.items():
+        if isinstance(value, (str, bytes, list, tuple, dict)):
+            event[key] = _masked(key, value)
+    if name := trace.get():
+        event["trace"] = name
+    return event
+
+
+def _masked(key: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _masked(name, one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked(key, one) for one in value]
+    if not isinstance(value, (str, bytes)):
+        return value
+    if key in _TEXT_KEYS and _wanted.mask_text:
+        return f"({len(value)} {'bytes' if isinstance(value, bytes) else 'characters'})"
+    text = value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+    return mask(text, is_number=key in _NUMBER_KEYS)
+
+
+class _Formatter(logging.Formatter):
+    """Of other people's loggers: what they write, and their tracebacks, is masked as text is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask(super().format(record))
