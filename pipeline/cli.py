@@ -8,7 +8,9 @@ import typer
 
 from pipeline import logs
 from pipeline.commands import (
+    account_money,
     accounts,
+    audit,
     bench,
     cancel,
     dead_letters,
@@ -25,6 +27,7 @@ from pipeline.commands import (
     processes,
     show_topics,
     statements,
+    tokens,
 )
 from pipeline.config import ConfigError
 from pipeline.ops.child import StartError
@@ -37,8 +40,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for module in (
-    processes, demo, messages, cancel, in_doubt, inspect, accounts, statements, margin, holds, ledger, opt_outs,
-    moderation_lists, show_topics, prices, dead_letters, bench,
+    processes, demo, messages, cancel, in_doubt, inspect, accounts, account_money, tokens, statements, margin, holds,
+    audit, ledger, opt_outs, moderation_lists, show_topics, prices, dead_letters, bench,
 ):  # fmt: skip
     module.register(app)
 

@@ -15,12 +15,15 @@ import typer
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from pipeline import config
+from pipeline import audit, config
 from pipeline.config import EMBEDDED, ConfigError, Settings
 from pipeline.ops.system import RUNNING_FILE
 from pipeline.streaming import client
+from pipeline.streaming.topics import TopicNames
 
 T = TypeVar("T")
+
+_MOST_TOLD = 100
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Configuration file (default: sms-pipeline.toml, if it is there).")
@@ -71,6 +74,15 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except KafkaError as error:
         fail(f"Kafka does not answer ({error}); is the system up?")
+
+
+async def audited(
+    producer: AIOKafkaProducer, settings: Settings, action: str, account: str | None = None, **details: Any
+) -> None:
+    """Tell the audit log what this operator is about to do (`pipeline.audit.act`). Of long lists the beginning."""
+    details = {name: value[:_MOST_TOLD] if isinstance(value, list) else value for name, value in details.items()}
+    told = audit.act(operator(), action, account, **details)
+    await audit.record(producer, TopicNames(settings.kafka.topic_prefix).audit, told)
 
 
 @contextlib.asynccontextmanager

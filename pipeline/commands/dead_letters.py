@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pipeline.commands import letterbox
-from pipeline.commands.common import ConfigOption, JsonOption, fail, operator, running, show_json
+from pipeline.commands.common import ConfigOption, JsonOption, audited, fail, operator, running, show_json
 from pipeline.commands.letterbox import Filed, Filter
 from pipeline.commands.reading import ask
 from pipeline.config import Settings
@@ -165,6 +165,9 @@ class _Work:
         act = letterbox.replay if self._what == REPLAYED else letterbox.drop
         # One record that Kafka refuses costs an idempotent producer its count; and here a repeat does no harm.
         async with client.producer(self._settings.kafka, enable_idempotence=False) as producer:
+            action = "dead-letters.replay" if self._what == REPLAYED else "dead-letters.drop"
+            letters = [one.letter.id for one in chosen]
+            await audited(producer, self._settings, action, count=len(letters), letters=letters)
             await act(self._settings, producer, chosen, operator(), self._tell)
 
     def _tell(self, letter: Letter, wrong: str | None) -> None:

@@ -15,7 +15,7 @@ import typer
 from aiokafka import ConsumerRecord
 
 from pipeline import ids as message_ids
-from pipeline.commands.common import ConfigOption, JsonOption, fail, operator, producing, running, show_json
+from pipeline.commands.common import ConfigOption, JsonOption, audited, fail, operator, producing, running, show_json
 from pipeline.commands.reading import ask, fail_without, partition_counts, poll, reading
 from pipeline.commands.stored import Find, finder
 from pipeline.config import Settings
@@ -183,6 +183,8 @@ class _Work:
         async with reading(self._settings, names.status) as consumer, producing(self._settings) as producer:
             for place, end in (await consumer.end_offsets(consumer.assignment())).items():
                 consumer.seek(place, end)
+            action = "messages.resend" if self._action == RESEND else "messages.fail"
+            await audited(producer, self._settings, action, count=len(chosen), messages=list(chosen))
             who, at = operator(), time.time_ns() // 1_000_000
             sent = []
             for partition, messages in by_partition.items():

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import msgspec
 import typer
 from aiokafka import ConsumerRecord
 
-from pipeline.commands.common import ConfigOption, JsonOption, fail, producing, running, show_json
+from pipeline.commands.common import ConfigOption, JsonOption, audited, fail, producing, running, show_json
 from pipeline.commands.reading import ask, read_all
 from pipeline.config import Settings
 from pipeline.lists import Entry, Kind
@@ -47,7 +47,7 @@ def add(
     wrong = [f"{entry.text!r}: {found}" for entry in entries if (found := entry.fault)]
     if wrong:
         fail("\n  ".join(["nothing was added:", *wrong]), 2)
-    _write(running(config_file), [(entry.key, entry.value) for entry in entries])
+    _write(running(config_file), "lists.add", entries, [(entry.key, entry.value) for entry in entries])
     print(f"{len(entries)} added")
 
 
@@ -67,7 +67,7 @@ def remove(
     missing = [repr(entry.text) for entry in entries if entry.key not in known]
     if missing:
         fail(f"not on the topic's list for these accounts and countries: {', '.join(missing)}; see `lists show`")
-    _write(settings, [(entry.key, None) for entry in entries])
+    _write(settings, "lists.remove", entries, [(entry.key, None) for entry in entries])
     print(f"{len(entries)} removed")
 
 
@@ -136,10 +136,18 @@ def _known(settings: Settings) -> dict[bytes, Entry]:
     return found
 
 
-def _write(settings: Settings, rows: list[tuple[bytes, bytes | None]]) -> None:
+def _write(settings: Settings, action: str, entries: list[Entry], rows: list[tuple[bytes, bytes | None]]) -> None:
+    first, texts = entries[0], [entry.text for entry in entries]
+    scope: dict[str, Any] = {
+        "severity": first.severity,
+        "accounts": list(first.accounts),
+        "countries": list(first.countries),
+    }
+
     async def work() -> None:
         topic = TopicNames(settings.kafka.topic_prefix).lists
         async with producing(settings) as producer:
+            await audited(producer, settings, action, list=first.list, count=len(texts), texts=texts, **scope)
             for key, value in rows:
                 await producer.send(topic, key=key, value=value)
             await producer.flush()

@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from pipeline import optouts
 from pipeline.commands.accounts import existing
-from pipeline.commands.common import ConfigOption, JsonOption, fail, producing, running
+from pipeline.commands.common import ConfigOption, JsonOption, audited, fail, producing, running
 from pipeline.commands.reading import ask, read_all
 from pipeline.config import Settings
 from pipeline.optouts import EVERYBODY, OptOut, OptOuts
@@ -163,6 +163,9 @@ async def _write(settings: Settings, account: str, numbers: list[str], *, there:
     now = rfc3339(time.time_ns() // 1_000_000)
     console = Console(stderr=True)
     async with producing(settings) as producer:
+        if numbers:
+            action = "opt-outs.add" if there else "opt-outs.remove"
+            await audited(producer, settings, action, None if account == EVERYBODY else account, count=len(numbers))
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             bar = progress.add_task("opt-outs", total=len(numbers))
             for start in range(0, len(numbers), _AT_ONCE):

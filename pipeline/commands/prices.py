@@ -22,7 +22,7 @@ from pipeline.billing.price_format import AMOUNTS, fields
 from pipeline.billing.price_rows import format_time, parse_time
 from pipeline.billing.prices import PriceList
 from pipeline.commands import tables
-from pipeline.commands.common import ConfigOption, JsonOption, fail, operator, producing, running, show_json
+from pipeline.commands.common import ConfigOption, JsonOption, audited, fail, operator, producing, running, show_json
 from pipeline.commands.reading import ask, read_all
 from pipeline.config import Settings
 from pipeline.lists import price_list
@@ -108,6 +108,8 @@ async def _import(settings: Settings, file: Path, found: PriceList, begin: int |
         record = _record(file, found, begin)
         if book.version(record.version):
             return record, False
+        told = {"version": record.version, "name": record.name, "validFrom": record.valid_from}
+        await audited(producer, settings, "prices.import", **told)
         await put(producer, TopicNames(settings.kafka.topic_prefix).prices, record)
     if _now() > _time("validFrom", record.valid_from or ""):
         typer.echo("sms-pipeline: Kafka took long; messages of the last seconds have the prices before", err=True)

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from pipeline import config
+from pipeline import config, logs
 from pipeline.carriers.simulator import server as simulator_server
 from pipeline.carriers.simulator.behaviour import Behaviour
 from pipeline.commands.common import ConfigOption, fail
-from pipeline.config import EMBEDDED
+from pipeline.config import EMBEDDED, Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,7 @@ def up(
     from pipeline.lists import rules
     from pipeline.ops.system import System
 
-    settings = config.load(config_file)
+    settings = _settings(config_file)
     rules(settings)  # a fault is said now, to whoever starts the system, and not by a worker
     system = System(settings, config_file, workers=workers, ephemeral=ephemeral)
     code = system.run(lambda line: print(line, flush=True))
@@ -53,7 +53,7 @@ def worker(
     unknown = [name for name in wanted if name not in worker_module.NAMES]
     if unknown:
         fail(f"no stage {', '.join(unknown)}; there are {', '.join(worker_module.NAMES)}", 2)
-    settings = config.load(config_file)
+    settings = _settings(config_file)
     if settings.kafka.bootstrap_servers == EMBEDDED:
         fail("kafka.bootstrap_servers is 'embedded', which `up` starts; set it to your cluster's address", 2)
     if metrics_port is not None:
@@ -66,10 +66,17 @@ def gateway(config_file: ConfigOption = None) -> None:
     """Run the HTTP gateway, until SIGTERM."""
     from pipeline.gateway.server import run
 
-    settings = config.load(config_file)
+    settings = _settings(config_file)
     if settings.kafka.bootstrap_servers == EMBEDDED:
         fail("kafka.bootstrap_servers is 'embedded', which `up` starts; set it to your cluster's address", 2)
     run(settings)
+
+
+def _settings(config_file: Path | None) -> Settings:
+    """The settings; what this process logs is as they have it."""
+    settings = config.load(config_file)
+    logs.choose(settings.logging)
+    return settings
 
 
 Share = Annotated[float, typer.Option(min=0.0, max=1.0)]

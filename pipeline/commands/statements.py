@@ -14,8 +14,9 @@ import typer
 from pipeline import config
 from pipeline.billing import parse_amount
 from pipeline.billing.price_rows import format_time, parse_time
-from pipeline.commands.accounts import Name, Reference, Timeout, account, count_in, existing
+from pipeline.commands.accounts import Name, account, existing
 from pipeline.commands.common import ConfigOption, JsonOption, fail, running, show_json
+from pipeline.commands.counting import Reference, Timeout, count_in
 from pipeline.commands.reading import ask
 from pipeline.commands.stored import answering, opened
 from pipeline.records import Credit

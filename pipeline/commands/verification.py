@@ -15,7 +15,7 @@ from pipeline import ids
 from pipeline.billing import Account, format_amount, parse_amount
 from pipeline.billing.audit import Audit, Difference, Held, Wrong
 from pipeline.billing.carried import Carried, Heard, Told, complete, difference
-from pipeline.commands.accounts import Balance
+from pipeline.commands.counting import Balance
 from pipeline.config import Settings
 from pipeline.stages.book import Ledger
 from pipeline.stages.fate import BY_RECEIPT
