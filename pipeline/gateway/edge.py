@@ -51,7 +51,7 @@ class Edge:
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = int(message["status"])
                 message["headers"] = [*message["headers"], *_headers(scope, message, name, known)]
             await send(message)
 

@@ -9,6 +9,8 @@ import math
 import msgspec
 
 _SWEPT_AT = 10_000
+#: Of a token: times are kept as floats.
+_ROUNDING = 1e-3
 
 
 class Quota(msgspec.Struct, frozen=True):
@@ -48,14 +50,14 @@ class Buckets:
     def _ask(self, key: str, now: float, rate: float, taken: int) -> Quota:
         capacity = max(1, math.floor(rate * self._seconds))
         missing = max(0.0, self._full_at.get(key, now) - now) * rate  # tokens
-        allowed = missing <= capacity - 1
+        allowed = missing <= capacity - 1 + _ROUNDING
         if allowed and taken:
             missing += 1
             self._full_at[key] = now + missing / rate
             if len(self._full_at) > self._sweep_at:
                 self._sweep(now)
         wait = 0.0 if allowed else (missing - (capacity - 1)) / rate
-        remaining = max(0, math.floor(capacity - missing))
+        remaining = max(0, math.floor(capacity - missing + _ROUNDING))
         return Quota(allowed, remaining, missing / rate, wait, capacity, capacity / rate)
 
     def _sweep(self, now: float) -> None:

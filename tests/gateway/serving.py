@@ -16,7 +16,7 @@ from pipeline import accounts
 from pipeline.accounts import AccountRecord, hash_token
 from pipeline.config import Gateway as GatewaySettings
 from pipeline.config import HttpCarrier, Limits, Settings, SmppCarrier
-from pipeline.gateway.server import server
+from pipeline.gateway.server import Server, server
 from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
 
@@ -28,8 +28,9 @@ LIMIT = 64 * 1024
 class Gateway:
     """Where it serves and what it was given. `http` has no token, `as_(account)` has."""
 
-    def __init__(self, settings: Settings, port: int) -> None:
+    def __init__(self, settings: Settings, port: int, server: Server) -> None:
         self.settings = settings
+        self.server = server
         self.names = TopicNames(settings.kafka.topic_prefix)
         self.url = f"http://127.0.0.1:{port}"
         self.http = httpx.Client(base_url=self.url, timeout=30)
@@ -69,7 +70,7 @@ def serving(settings: Settings) -> Iterator[Gateway]:
     thread.start()
     try:
         eventually(lambda: running.started)
-        yield Gateway(settings, running.servers[0].sockets[0].getsockname()[1])
+        yield Gateway(settings, running.servers[0].sockets[0].getsockname()[1], running)
     finally:
         running.should_exit = True
         thread.join(30)
