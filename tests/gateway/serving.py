@@ -13,7 +13,7 @@ import broker
 import httpx
 
 from pipeline import accounts
-from pipeline.accounts import AccountRecord, hash_token
+from pipeline.accounts import AccountRecord, Token, hash_token
 from pipeline.config import Gateway as GatewaySettings
 from pipeline.config import HttpCarrier, Limits, Settings, SmppCarrier
 from pipeline.gateway.server import Server, server
@@ -49,13 +49,18 @@ def configured(bootstrap: str, directory: Path) -> Settings:
     return broker.settings_for(bootstrap, directory, carriers=carriers, limits=limits, gateway=GatewaySettings(port=0))
 
 
-def put_accounts(settings: Settings, *records: AccountRecord) -> None:
+def put_accounts(settings: Settings, *records: AccountRecord | Token) -> None:
+    """Accounts, and tokens of theirs."""
+
     async def put() -> None:
-        producer = client.producer(settings.kafka)
+        topic, producer = TopicNames(settings.kafka.topic_prefix).accounts, client.producer(settings.kafka)
         await producer.start()
         try:
             for record in records:
-                await accounts.put(producer, TopicNames(settings.kafka.topic_prefix).accounts, record)
+                if isinstance(record, Token):
+                    await producer.send_and_wait(topic, key=record.key, value=record.value)
+                else:
+                    await accounts.put(producer, topic, record)
         finally:
             await producer.stop()
 

@@ -1,0 +1,135 @@
+"""Every route, asked without a token, with a wrong one, with another account's, and with one that may not."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import broker
+import httpx
+import msgspec
+import pytest
+from routes import SHARED, Route, every
+from serving import Gateway, configured, eventually, put_accounts, serving
+
+from pipeline.accounts import AccountRecord, Scope, make_token
+from pipeline.config import Settings
+from pipeline.gateway.app import create_app
+from pipeline.optouts import OptOut
+from pipeline.store.database import open_database
+from pipeline.store.writer import Moved, Writer
+from schemas import errors
+from schemas.ledger import SIDES, Kind, LedgerEntry
+from schemas.states import STATE, Detailed
+from schemas.status import StatusRecord
+
+OWNER, STRANGER = "owner-of-things", "stranger"
+NUMBER, REQUEST, SENDER = "+393335551234", "request-of-owner", "OWNERS"
+ROUTES = every(create_app(Settings(kafka={"bootstrap_servers": "127.0.0.1:1"})))
+
+
+class World(NamedTuple):
+    """A gateway, and what the owner has there: a name of each kind of thing. `tokens`: by account and scope."""
+
+    gateway: Gateway
+    message: str
+    number: str
+    token: str
+    tokens: dict[tuple[str, Scope], str]
+
+    def ask(self, route: Route, token: str | None, value: str) -> httpx.Response:
+        """Ask a route for the thing of this name, with a body that it takes."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return self.gateway.http.request(route.method, route.at(value), headers=headers, json=route.body)
+
+    def owners(self, route: Route) -> str:
+        """The name of the owner's thing that a route asks for."""
+        return getattr(self, route.thing) if route.has_parameter else ""
+
+
+@pytest.fixture(scope="module")
+def world(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    settings = configured(kafka, tmp_path_factory.mktemp("world"))
+    broker.create_topics(settings)
+    made = {(name, scope): make_token(name, at=0, scopes=[scope]) for name in (OWNER, STRANGER) for scope in Scope}
+    put_accounts(settings, AccountRecord(OWNER, ""), AccountRecord(STRANGER, ""), *(one for _, one in made.values()))
+    message = f"{1_795_348_800:08x}{7:016x}"
+    _remember(settings, message)
+    tokens = {key: secret for key, (secret, _) in made.items()}
+    with serving(settings) as gateway:
+        eventually(lambda: gateway.http.get("/health/ready").status_code == 200)
+        yield World(gateway, message, NUMBER, made[OWNER, Scope.READ][1].id, tokens)
+
+
+def _remember(settings: Settings, message: str) -> None:
+    """A message, a movement and an opt-out of the owner."""
+    told = StatusRecord(
+        id=message, request_id=REQUEST, index=0, account=OWNER, sender=SENDER, recipient=NUMBER,
+        international_prefix="39", country_code="IT", state=STATE[Detailed.DELIVERED], detailed_state="DELIVERED",
+        final=True, sequence=6, error=None, encoding="GSM-7", characters_count=9, message_count=1, parts_delivered=1,
+        price="0.0500", total_price="0.0500", currency="EUR", carrier="sim", carrier_reference=None, dry_run=False,
+        custom={}, at="2026-11-22T12:00:00.000Z",
+    )  # fmt: skip
+    source, target = (side.format(OWNER) for side in SIDES[Kind.TOP_UP])
+    moved = LedgerEntry(
+        account=OWNER, sequence=1, kind=Kind.TOP_UP, currency="EUR", source=source, target=target, amount="7.00",
+        balance="7.00", reserved="0.00", at="2026-11-22T10:00:00.000Z", reference=REQUEST,
+    )  # fmt: skip
+    names = Gateway(settings, 0, None).names
+    engine = open_database(settings)
+    Writer(engine).write(
+        names.status,
+        [(msgspec.json.encode(told), None)],
+        {0: 1},
+        Moved(names.ledger, [msgspec.json.encode(moved)], {0: 1}),
+    )
+    engine.dispose()
+    gone = OptOut(OWNER, NUMBER, "2026-11-22T10:00:00.000Z", "api")
+    broker.produce(settings, names.opt_outs, [(gone.key, gone.value, None)])
+
+
+def refused(answer: httpx.Response, status: int, code: int) -> str:
+    """It is this problem; its challenge (RFC 6750, section 3)."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    body = answer.json()
+    assert (body["status"], body["code"], body["trace"]) == (status, code, answer.headers["x-request-id"])
+    return answer.headers.get("www-authenticate", "")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=" ".join)
+def test_nobody_is_told_anything(world: World, route: Route) -> None:
+    challenge = refused(world.ask(route, None, world.owners(route)), 401, errors.UNAUTHENTICATED)
+    assert challenge == 'Bearer realm="sms-pipeline"'
+    for wrong in ("smsp_" + "z" * 43, "nonsense"):
+        challenge = refused(world.ask(route, wrong, world.owners(route)), 401, errors.UNAUTHENTICATED)
+        assert 'error="invalid_token"' in challenge
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=" ".join)
+def test_a_token_may_only_what_its_scope_says(world: World, route: Route) -> None:
+    for scope in set(Scope) - {route.scope}:
+        answer = world.ask(route, world.tokens[OWNER, scope], world.owners(route))
+        challenge = refused(answer, 403, errors.INSUFFICIENT_SCOPE)
+        assert f'error="insufficient_scope", scope="{route.scope}"' in challenge
+
+
+@pytest.mark.parametrize("route", [one for one in ROUTES if one.has_parameter and one not in SHARED], ids=" ".join)
+def test_things_of_another_account_are_not_there(world: World, route: Route) -> None:
+    refused(world.ask(route, world.tokens[STRANGER, route.scope], world.owners(route)), 404, errors.NOT_FOUND)
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if not route.has_parameter], ids=" ".join)
+def test_lists_of_another_account_hold_nothing_of_mine(world: World, route: Route) -> None:
+    answer = world.ask(route, world.tokens[STRANGER, route.scope], "")
+    marks = [OWNER, NUMBER, NUMBER[1:], REQUEST, SENDER, world.message, world.token, "7.00"]
+    assert not [mark for mark in marks if mark in answer.text]
+    if route.method == "GET" and route not in SHARED and "tokens" not in route.path:
+        data = answer.json().get("data", [])
+        assert not data or isinstance(data, dict), "a list of somebody who has nothing is empty"
+
+
+def test_the_owner_finds_what_nobody_else_does(world: World) -> None:
+    """Else the tests above would pass on an empty world."""
+    read, admin = world.tokens[OWNER, Scope.READ], world.tokens[OWNER, Scope.ADMIN]
+    assert world.ask(Route("GET", "/messages/{id}"), read, world.message).json()["data"]["recipient"] == NUMBER
+    assert world.ask(Route("GET", "/opt-outs/{number}"), read, NUMBER).status_code == 200
+    assert world.ask(Route("GET", "/balance"), read, "").json()["data"]["balance"] == "7.00"
+    assert world.token in world.ask(Route("GET", "/tokens"), admin, "").text
