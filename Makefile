@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench chaos recovery vectors docs lock clean
+.PHONY: help setup demo test lint bench chaos slow recovery vectors docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ KILLS ?= 10
 FAULTS ?=
 chaos: setup  ## Kill, stop and starve everything under load; SEEDS=7 FAULTS=kill-random,… MESSAGES= KILLS= for others
 	$(BIN)/python -m tests.chaos --seeds "$(SEEDS)" --messages $(MESSAGES) --kills $(KILLS) --faults "$(FAULTS)"
+
+slow: setup  ## Serve while 10,000 slow connections are open
+	SMS_TEST_SLOW=10000 $(BIN)/python -m pytest -s tests/gateway/test_gateway_connections.py -k many_slow
 
 recovery: setup  ## Measure how long a killed worker's work stands still, with a million messages of state
 	$(BIN)/python -m tests.chaos.recovery

@@ -4,6 +4,7 @@ Secrets never stand in a log. Phone numbers and texts of messages do not either,
 number keeps its first and last digits, a text its length.
 """
 
+import json
 import logging
 import re
 import sys
@@ -11,6 +12,7 @@ from collections.abc import MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
+import orjson
 import structlog
 
 from pipeline.config import Logging
@@ -31,10 +33,12 @@ _wanted = Logging()
 
 def mask(text: str, *, is_number: bool = False) -> str:
     """`text` without secrets and, unless they are wanted, without whole phone numbers."""
-    text = _SECRET.sub(r"\1***", text)
+    if "_" in text:
+        text = _SECRET.sub(r"\1***", text)
     if not _wanted.mask_numbers:
         return text
-    text = _NUMBER.sub(r"\1\2***\3", text)
+    if "+" in text or "%2" in text:
+        text = _NUMBER.sub(r"\1\2***\3", text)
     return _DIGITS.sub(r"\1\2***\3", text) if is_number else text
 
 
@@ -49,7 +53,8 @@ def configure(level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    people = sys.stderr.isatty()
+    renderer = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer(serializer=_json)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -60,7 +65,15 @@ def configure(level: int) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
     )
+
+
+def _json(event: Any, **_: Any) -> str:
+    try:
+        return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half a character, a number of more than 64 bits
+        return json.dumps(event, default=repr)
 
 
 def masked(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -73,7 +73,7 @@ class System:
 
     @property
     def gateway_url(self) -> str:
-        return f"http://{self.settings.gateway.host}:{self.gateway_port}"
+        return f"{self.settings.gateway.scheme}://{self.settings.gateway.host}:{self.gateway_port}"
 
     @property
     def pids(self) -> dict[str, int]:

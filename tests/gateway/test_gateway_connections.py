@@ -21,6 +21,7 @@ from pipeline.accounts import AccountRecord, hash_token
 from pipeline.config import ConfigError, Settings
 from pipeline.config import Gateway as GatewaySettings
 from pipeline.gateway.server import server
+from pipeline.ops.health import Health
 from schemas import errors
 
 ONE = {"recipient": "+393331234567", "message": "Hello"}
@@ -243,6 +244,9 @@ def test_over_tls_and_only_from_1_2_on(kafka, tmp_path, certificate):
             old.wrap_socket(connect(gateway))
         with connect(gateway, b"GET / HTTP/1.0\r\n\r\n") as plain:
             assert b"200" not in answer(plain)
+        supervisor = Health(f"{client.base_url}/health/ready", f"{client.base_url}/health/live", 5)
+        eventually(lambda: supervisor.look() or supervisor.ready)
+        supervisor.close()
 
 
 @contextmanager

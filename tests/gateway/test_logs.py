@@ -73,6 +73,10 @@ def test_tracebacks_and_other_peoples_lines_too():
     assert "failed for +393***67" in written.getvalue()
 
 
+def test_what_no_json_holds_is_told_all_the_same():
+    assert line(error="\ud83d", count=2**70, path=object())["count"] == 2**70
+
+
 def test_the_request_is_named():
     token = logs.trace.set("abc")
     assert line(a=1)["trace"] == "abc"
