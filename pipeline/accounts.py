@@ -1,10 +1,7 @@
 """Accounts: who may send, and by which bearer tokens. Kept on a compacted topic, known whole to every process."""
 
 import re
-import secrets
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
-from hashlib import sha256
 from typing import TypeVar
 
 import msgspec
@@ -15,31 +12,14 @@ from pipeline.billing import Limits, Trip
 from pipeline.config import Settings
 from pipeline.streaming.follow import Directory
 from pipeline.streaming.topics import TopicNames
+from pipeline.tokens import TOKENS, Token, hash_token, inherited_id
 from schemas.errors import MALFORMED_REQUEST, Error
 
 log = structlog.get_logger()
 
 _T = TypeVar("_T")
 
-_TOKEN_PREFIX = "smsp_"  # noqa: S105  (finds a leaked token in code and logs; no secret itself)
-_TOKEN_BYTES = 32
-_TOKEN = re.compile(_TOKEN_PREFIX + "[A-Za-z0-9_-]{43}").fullmatch  # 32 bytes in base64
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
-_ID_BYTES = 6
-#: More than anybody tells apart; each is known to every gateway by heart.
-MAX_TOKENS = 100
-
-
-class Scope(StrEnum):
-    """What a token lets its bearer do: send (and all that changes), read, or administer the account's tokens."""
-
-    SEND = "send"
-    READ = "read"
-    ADMIN = "admin"
-
-
-#: Of a token that was made without a word about it.
-USUAL = (Scope.SEND, Scope.READ)
 
 
 class AccountRecord(msgspec.Struct, rename="camel", frozen=True):
@@ -76,57 +56,7 @@ class Blocklisting(msgspec.Struct, rename="camel", frozen=True):
         return msgspec.json.encode(self)
 
 
-class Token(msgspec.Struct, rename="camel", frozen=True):
-    """A bearer token, known by its hash (SHA-256 in hex) only. A record of its own on the accounts' topic, so that two
-    who make and revoke tokens at a time never undo each other's work; a tombstone at its key revokes it.
-
-    `id`: public, unique in the account. `created`, `expires` (None: never): Unix ms. Scopes of a later version may be
-    among its scopes, and let nobody do anything here.
-    """
-
-    account: str
-    id: str
-    hash: str
-    scopes: tuple[str, ...] = USUAL
-    created: int = 0
-    expires: int | None = None
-    name: str = ""
-    revoked: bool = False
-
-    @property
-    def key(self) -> bytes:
-        """Its key on the topic."""
-        return f"{_TOKENS}{self.account}/{self.id}".encode()
-
-    @property
-    def value(self) -> bytes:
-        return msgspec.json.encode(self)
-
-    def expired(self, at: int) -> bool:
-        """Whether it is of no more use at a time (Unix ms)."""
-        return self.expires is not None and self.expires <= at
-
-    def allows(self, scope: Scope) -> bool:
-        return scope in self.scopes
-
-    @property
-    def revocation(self) -> bytes | None:
-        """What is put at its key to revoke it. One that stands in its account's record is overruled there for good."""
-        return msgspec.json.encode(msgspec.structs.replace(self, scopes=(), revoked=True)) if self.inherited else None
-
-    @property
-    def inherited(self) -> bool:
-        """Whether an earlier version made it: it stands in its account's record."""
-        return self.id == _inherited_id(self.hash)
-
-
-def _inherited_id(hashed: str) -> str:
-    """The id of a token that was made without one. Of a hash of 256 random bits this gives nothing away."""
-    return hashed[: 2 * _ID_BYTES]
-
-
 _BLOCKLIST = b"blocklist/"  # no account's name holds a slash
-_TOKENS = "token/"
 
 
 def blocklist_key(account: str) -> bytes:
@@ -213,8 +143,8 @@ class Register:
             kind, _, name = key.decode().rpartition("/")
             if key.startswith(_BLOCKLIST):
                 _put(self._blocked, name, _decode_blocklisting(value) if value else None)
-            elif kind.startswith(_TOKENS):
-                self._take_token(kind.removeprefix(_TOKENS), name, _decode_token(value) if value else None)
+            elif kind.startswith(TOKENS):
+                self._take_token(kind.removeprefix(TOKENS), name, _decode_token(value) if value else None)
                 return
             else:
                 _put(self._records, name, _decode(value) if value else None)
@@ -243,7 +173,7 @@ class Register:
 
     def _usable(self, name: str) -> list[Token]:
         record = self._by_name.get(name)
-        listed = (Token(name, _inherited_id(hashed), hashed) for hashed in (record.tokens if record else ()))
+        listed = (Token(name, inherited_id(hashed), hashed) for hashed in (record.tokens if record else ()))
         found = {token.id: token for token in listed} | self._tokens.get(name, {})
         return [token for token in found.values() if not token.revoked]
 
@@ -267,31 +197,6 @@ _decode_blocklisting = msgspec.json.Decoder(Blocklisting).decode
 _decode_hold = msgspec.json.Decoder(Hold).decode
 _NONE: Mapping[str, Hold] = {}
 _decode_token = msgspec.json.Decoder(Token).decode
-
-
-def make_token(
-    account: str, *, at: int, scopes: Iterable[str] = USUAL, expires: int | None = None, name: str = ""
-) -> tuple[str, Token]:
-    """A new bearer token, to be shown once, and the record to store. Times in Unix ms."""
-    token, hashed = new_token()
-    id_ = secrets.token_hex(_ID_BYTES)
-    return token, Token(account, id_, hashed, tuple(sorted(set(map(str, scopes)))), at, expires, name)
-
-
-def new_token() -> tuple[str, str]:
-    """A new bearer token, to be shown once, and the hash to store."""
-    token = _TOKEN_PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
-    return token, hash_token(token)
-
-
-def is_token(token: str) -> bool:
-    """Whether `token` looks like one of ours; anything else need not be looked for."""
-    return _TOKEN(token) is not None
-
-
-def hash_token(token: str) -> str:
-    """SHA-256 in hex. No salt, no stretching: the token is 256 random bits, so it is found by its hash."""
-    return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def valid_name(name: str) -> Error | None:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import structlog
 
-from pipeline.config import Logging
+from pipeline.config_gateway import Logging
 
 #: The request that is worked on, where there is one; told in each line.
 trace: ContextVar[str] = ContextVar("trace", default="")

@@ -13,7 +13,7 @@ import typer
 from pipeline.accounts import Hold, Register
 from pipeline.billing.price_rows import format_time
 from pipeline.commands.accounts import Name, account
-from pipeline.commands.common import ConfigOption, JsonOption, fail, producing, running, show_json
+from pipeline.commands.common import ConfigOption, JsonOption, audited, fail, producing, running, show_json
 from pipeline.commands.reading import ask, read_all
 from pipeline.config import Settings
 from pipeline.numbers import classify
@@ -74,7 +74,7 @@ def hold(
 
     async def work() -> None:
         await _known(settings, name)
-        await _put(settings, Hold(name, wanted, why, _now()))
+        await _put(settings, "account.hold", Hold(name, wanted, why, _now()))
 
     ask(work())
     print(f"account {name}: {wanted} is held")
@@ -90,7 +90,7 @@ def release(name: Name, range_: Range, config_file: ConfigOption = None) -> None
         if found is None:
             fail(f"account {name} has no hold on {wanted}; see `sms-pipeline account holds {name}`")
         if not found.released:
-            await _put(settings, msgspec.structs.replace(found, at=_now(), released=True))
+            await _put(settings, "account.release", msgspec.structs.replace(found, at=_now(), released=True))
 
     ask(work())
     print(f"account {name}: {wanted} is released")
@@ -125,8 +125,9 @@ async def _known(settings: Settings, name: str | None) -> Register:
     return register
 
 
-async def _put(settings: Settings, hold: Hold) -> None:
+async def _put(settings: Settings, action: str, hold: Hold) -> None:
     async with producing(settings) as producer:
+        await audited(producer, settings, action, hold.account, range=hold.range, reason=hold.reason)
         topic = TopicNames(settings.kafka.topic_prefix).accounts
         await producer.send_and_wait(topic, key=hold.key, value=hold.value)
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from pipeline.accounts import MAX_TOKENS, USUAL, Scope, Token, make_token
 from pipeline.billing.price_rows import parse_time
 from pipeline.commands.accounts import Name, account, register_of
 from pipeline.commands.common import ConfigOption, JsonOption, audited, fail, producing, running, show_json
@@ -14,6 +13,7 @@ from pipeline.commands.reading import ask
 from pipeline.config import Settings
 from pipeline.stages.fate import rfc3339
 from pipeline.streaming.topics import TopicNames
+from pipeline.tokens import MAX_TOKENS, USUAL, Scope, Token, make_token
 from schemas.errors import Error
 
 _SPAN = re.compile(r"([1-9][0-9]{0,8})([smhdw])").fullmatch

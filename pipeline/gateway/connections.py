@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from pipeline.config import Gateway
+from pipeline.config_gateway import Gateway
 from pipeline.gateway import metrics
 from pipeline.gateway.problems import encoded, refuse
 from schemas import errors

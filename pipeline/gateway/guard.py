@@ -10,11 +10,12 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.types import Scope as Connection
 
-from pipeline.accounts import AccountRecord, Token
-from pipeline.config import Gateway
+from pipeline.accounts import AccountRecord
+from pipeline.config_gateway import Gateway
 from pipeline.gateway import metrics
 from pipeline.gateway.problems import Refusal, unavailable
 from pipeline.gateway.quota import Buckets, Quota
+from pipeline.tokens import Token
 from schemas import errors
 from schemas.errors import Error
 

@@ -9,13 +9,14 @@ import orjson
 from aiokafka.errors import KafkaError
 from fastapi import Request
 
-from pipeline import accounts
-from pipeline.accounts import AccountRecord, Scope, Token
+from pipeline import tokens
+from pipeline.accounts import AccountRecord
 from pipeline.gateway import metrics
 from pipeline.gateway.problems import Refusal, refuse, unavailable
 from pipeline.gateway.services import Services, services
 from pipeline.stages.fate import rfc3339
 from pipeline.store.queries import ReadModel
+from pipeline.tokens import Scope, Token
 from schemas import errors
 
 #: A token made a moment ago is looked for this long before it is refused.
@@ -73,7 +74,7 @@ async def _token(request: Request, at: Services, now: float) -> Token | Refusal:
     address = request.client.host if request.client else ""
     if refused := at.guard.wary(address, now):
         return refused
-    if found is None and accounts.is_token(given):
+    if found is None and tokens.is_token(given):
         if refused := await refresh(at):
             return refused
         found = at.accounts.by_token(given)

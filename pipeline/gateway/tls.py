@@ -6,7 +6,8 @@ from typing import Any
 
 import uvloop
 
-from pipeline.config import ConfigError, Gateway
+from pipeline.config import ConfigError
+from pipeline.config_gateway import Gateway
 
 _HANDSHAKE_SECONDS = 10.0
 

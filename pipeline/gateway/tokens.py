@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from pipeline import audit
-from pipeline.accounts import MAX_TOKENS, USUAL, AccountRecord, Scope, Token, make_token
+from pipeline.accounts import AccountRecord
 from pipeline.billing.price_rows import parse_time
 from pipeline.gateway import views
 from pipeline.gateway.guard import caller
@@ -19,6 +19,7 @@ from pipeline.gateway.publisher import Outgoing
 from pipeline.gateway.reading import authenticate, json_object, read_body, refresh
 from pipeline.gateway.services import Services, services
 from pipeline.stages.fate import rfc3339
+from pipeline.tokens import MAX_TOKENS, USUAL, Scope, Token, make_token
 from schemas import errors
 from schemas.audit import AuditRecord
 from schemas.errors import Error

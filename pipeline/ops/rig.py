@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline import config, ids, records
-from pipeline.accounts import AccountRecord, new_token, put
+from pipeline.accounts import AccountRecord, put
 from pipeline.config import Settings
 from pipeline.ops.child import StartError
 from pipeline.ops.ports import free_port
@@ -28,6 +28,7 @@ from pipeline.records import Credit
 from pipeline.stages.fate import rfc3339
 from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
+from pipeline.tokens import new_token
 
 log = structlog.get_logger()
 

@@ -11,12 +11,13 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from pipeline import ids, records
-from pipeline.accounts import AccountRecord, new_token, put
+from pipeline.accounts import AccountRecord, put
 from pipeline.config import Settings
 from pipeline.records import Credit
 from pipeline.stages.fate import rfc3339
 from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
+from pipeline.tokens import new_token
 
 from .load import CREDIT, Key, Plan, Sending
 from .world import World

@@ -5,8 +5,9 @@ import broker
 import pytest
 from driving import Cli
 
-from pipeline.accounts import AccountRecord, Register, Scope, hash_token, new_token
+from pipeline.accounts import AccountRecord, Register
 from pipeline.streaming.topics import TopicNames
+from pipeline.tokens import Scope, hash_token, new_token
 
 
 def register(cli: Cli) -> Register:

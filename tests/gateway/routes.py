@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fastapi import FastAPI
 
-from pipeline.accounts import Scope
+from pipeline.tokens import Scope
 
 #: Routes that want no token: probes, the documentation, and carriers, who sign what they send.
 PUBLIC = {

@@ -13,12 +13,13 @@ import broker
 import httpx
 
 from pipeline import accounts
-from pipeline.accounts import AccountRecord, Token, hash_token
+from pipeline.accounts import AccountRecord
 from pipeline.config import Gateway as GatewaySettings
 from pipeline.config import HttpCarrier, Limits, Settings, SmppCarrier
 from pipeline.gateway.server import Server, server
 from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
+from pipeline.tokens import Token, hash_token
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 TOKENS = {name: "smsp_" + letter * 43 for name, letter in (("acme", "a"), ("globex", "g"), ("blocked", "b"))}

@@ -3,7 +3,7 @@ import asyncio
 import broker
 import pytest
 
-from pipeline import accounts
+from pipeline import accounts, tokens
 from pipeline.accounts import AccountDirectory, AccountRecord
 from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
@@ -20,10 +20,10 @@ def test_names_that_cannot(name):
 
 
 def test_a_token_is_known_by_its_hash_only():
-    token, digest = accounts.new_token()
-    assert accounts.is_token(token) and token not in digest
-    assert accounts.hash_token(token) == digest
-    assert accounts.new_token()[0] != token
+    token, digest = tokens.new_token()
+    assert tokens.is_token(token) and token not in digest
+    assert tokens.hash_token(token) == digest
+    assert tokens.new_token()[0] != token
 
 
 def test_the_directory_follows_changes_deletions_and_garbage(kafka, tmp_path):
@@ -34,7 +34,7 @@ def test_the_directory_follows_changes_deletions_and_garbage(kafka, tmp_path):
     async def scenario() -> None:
         directory, producer = AccountDirectory(settings), client.producer(settings.kafka)
         await producer.start()
-        (old, old_hash), (new, new_hash) = accounts.new_token(), accounts.new_token()
+        (old, old_hash), (new, new_hash) = tokens.new_token(), tokens.new_token()
         await accounts.put(producer, topic, AccountRecord("acme", "now", [old_hash]))
         await directory.start()
         try:

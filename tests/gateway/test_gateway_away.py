@@ -8,10 +8,11 @@ import broker
 import pytest
 from serving import TOKENS, configured, eventually, put_accounts, serving
 
-from pipeline.accounts import AccountRecord, hash_token
+from pipeline.accounts import AccountRecord
 from pipeline.gateway import publisher, reading
 from pipeline.ops.kafka import EmbeddedKafka
 from pipeline.streaming.topics import TopicNames
+from pipeline.tokens import hash_token
 
 MESSAGE = {"recipient": "+393331234567", "message": "Hi"}
 

@@ -17,11 +17,12 @@ import httpx
 import pytest
 from serving import TOKENS, Gateway, configured, eventually, put_accounts, serving
 
-from pipeline.accounts import AccountRecord, hash_token
+from pipeline.accounts import AccountRecord
 from pipeline.config import ConfigError, Settings
 from pipeline.config import Gateway as GatewaySettings
 from pipeline.gateway.server import server
 from pipeline.ops.health import Health
+from pipeline.tokens import hash_token
 from schemas import errors
 
 ONE = {"recipient": "+393331234567", "message": "Hello"}

@@ -10,12 +10,13 @@ import pytest
 from routes import SHARED, Route, every
 from serving import Gateway, configured, eventually, put_accounts, serving
 
-from pipeline.accounts import AccountRecord, Scope, make_token
+from pipeline.accounts import AccountRecord
 from pipeline.config import Settings
 from pipeline.gateway.app import create_app
 from pipeline.optouts import OptOut
 from pipeline.store.database import open_database
 from pipeline.store.writer import Moved, Writer
+from pipeline.tokens import Scope, make_token
 from schemas import errors
 from schemas.ledger import SIDES, Kind, LedgerEntry
 from schemas.states import STATE, Detailed
@@ -77,7 +78,7 @@ def _remember(settings: Settings, message: str) -> None:
     engine = open_database(settings)
     Writer(engine).write(
         names.status,
-        [(msgspec.json.encode(told), None)],
+        [(msgspec.json.encode(told), None, None)],
         {0: 1},
         Moved(names.ledger, [msgspec.json.encode(moved)], {0: 1}),
     )

@@ -5,7 +5,8 @@ import pytest
 from serving import LIMIT, TOKENS, put_accounts
 
 from pipeline import ids
-from pipeline.accounts import AccountRecord, hash_token, new_token
+from pipeline.accounts import AccountRecord
+from pipeline.tokens import hash_token, new_token
 from schemas import errors
 
 ONE = {"sender": "MyCompany", "recipient": "+393331234567", "message": "Hello! This is a test message."}

@@ -9,10 +9,11 @@ import broker
 import pytest
 from serving import TOKENS, configured, eventually, put_accounts, serving
 
-from pipeline.accounts import AccountRecord, hash_token
+from pipeline.accounts import AccountRecord
 from pipeline.gateway import opt_outs, publisher, reading
 from pipeline.ops.kafka import EmbeddedKafka
 from pipeline.optouts import OptOut, key
+from pipeline.tokens import hash_token
 from schemas import errors
 
 

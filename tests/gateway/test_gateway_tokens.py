@@ -11,8 +11,9 @@ import pytest
 from serving import TOKENS, Gateway, configured, eventually, put_accounts, serving
 
 from pipeline import audit
-from pipeline.accounts import MAX_TOKENS, AccountRecord, Scope, Token, hash_token, make_token
+from pipeline.accounts import AccountRecord
 from pipeline.config import Gateway as GatewaySettings
+from pipeline.tokens import MAX_TOKENS, Scope, Token, hash_token, make_token
 from schemas import errors
 
 ONE = {"recipient": "+393331234567", "message": "Hello"}

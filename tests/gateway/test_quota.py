@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.accounts import AccountRecord, Token
+from pipeline.accounts import AccountRecord
 from pipeline.billing import Limits
 from pipeline.config import Gateway
 from pipeline.gateway.edge import rate_limit
 from pipeline.gateway.guard import Guard, caller
 from pipeline.gateway.quota import Buckets
+from pipeline.tokens import Token
 from schemas import errors
 
 ACME = AccountRecord("acme", "")
