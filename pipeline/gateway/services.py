@@ -15,10 +15,10 @@ from pipeline.balances import BalanceDirectory
 from pipeline.billing import parse_amount
 from pipeline.carriers.routing import Router
 from pipeline.config import ConfigError, HttpCarrier, Settings
+from pipeline.gateway.guard import Guard
 from pipeline.gateway.idempotency import Recent
 from pipeline.gateway.otp_register import OtpDirectory
 from pipeline.gateway.preview import Judge, Wires
-from pipeline.gateway.guard import Guard
 from pipeline.gateway.publisher import Publisher
 from pipeline.optouts import OptOutDirectory
 from pipeline.prices import PriceDirectory
