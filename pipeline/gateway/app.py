@@ -76,7 +76,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _bad_parameters)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _broken)
     return app
 
 
@@ -97,9 +96,3 @@ async def _no_route(request: Request, error: Exception) -> Response:
 async def _gone(_: Request, __: Exception) -> Response:
     """The client went away while sending: nobody reads this, nothing was taken."""
     return Response(status_code=HTTPStatus.BAD_REQUEST)
-
-
-async def _broken(_: Request, __: Exception) -> Response:
-    """A bug. The server logs it; the client learns no details."""
-    message = "something went wrong here; whether the request was taken is not known"
-    return problem(refuse(HTTPStatus.INTERNAL_SERVER_ERROR, errors.UNAVAILABLE, message))

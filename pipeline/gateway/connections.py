@@ -95,8 +95,7 @@ class Connection(HttpToolsProtocol):
         self._unsent, self._unsent_since = 0, 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        # An answer is written through this object, which ends the connection in good order.
-        self.write, self.is_closing = transport.write, transport.is_closing
+        self.is_closing = transport.is_closing
         super().connection_made(transport)
         if not self._all.make_room():
             self.drop("full")
@@ -164,6 +163,9 @@ class Connection(HttpToolsProtocol):
         if self.waits is not Waits.GOODBYE:
             super().on_response_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Who asks for another protocol is answered in this one (RFC 9110, 7.8)."""
+
     def send_400_response(self, msg: str) -> None:
         """What cannot be parsed."""
         message = "this is no HTTP request (RFC 9112); the connection is closed"
@@ -199,6 +201,11 @@ class Connection(HttpToolsProtocol):
             what = "head" if self.waits is Waits.HEAD else "body"
             message = f"the {what} of the request did not come in time; the connection is closed"
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, errors.TOO_SLOW, message)
+
+    def write(self, data: bytes) -> None:
+        """Answers are written through this object, and end it in good order; once it is dropped it takes nothing."""
+        if not self.is_closing():
+            self.transport.write(data)
 
     def close(self) -> None:
         """End it once its answer is sent. While the client still sends, what it sends is read and forgotten for a

@@ -26,6 +26,12 @@ _HEADERS = [
 _NO_PAGES = (_POLICY, b"default-src 'none'; frame-ancestors 'none'")
 #: Two years (OWASP HTTP headers cheat sheet); RFC 6797 has it on TLS only.
 _ONLY_TLS = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+#: A bug. It is logged here; the client learns no details.
+_BROKEN = refuse(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.UNAVAILABLE,
+    "something went wrong here; whether the request was taken is not known",
+)
 #: Supervisors and scrapers are answered however busy it is, and not logged.
 _PROBES = ("/health/", "/metrics")
 
@@ -46,11 +52,12 @@ class Edge:
         name = trace.begin(scope["headers"])
         guard, known = self._guard, caller(scope)
         probe = scope["path"].startswith(_PROBES)
-        status = 500
+        status, begun = 500, False
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
+                begun = True
                 status = int(message["status"])
                 message["headers"] = [*message["headers"], *_headers(scope, message, name, known)]
             await send(message)
@@ -66,15 +73,25 @@ class Edge:
         guard.active += 1
         try:
             await (problem(refused) if refused else self._app)(scope, body, answer)
+        except Exception:
+            log.exception("http.broken", route=_route(scope))
+            if begun:
+                raise  # half an answer: the server cuts the connection
+            await problem(_BROKEN)(scope, body, answer)
         finally:
             guard.active -= 1
             guard.leave(known)
             seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", "other")
+            route = _route(scope)
             metrics.REQUESTS.labels(route, status).inc()
             metrics.SECONDS.labels(route).observe(seconds)
             if self._access_log and not probe:
                 _tell(scope, route, status, seconds, known)
+
+
+def _route(scope: Scope) -> str:
+    """The pattern of the route that was found."""
+    return getattr(scope.get("route"), "path", "other")
 
 
 def _unreadable(scope: Scope) -> Refusal | None:

@@ -48,6 +48,7 @@ def server(settings: Settings) -> Server:
         ws="none",
         lifespan="on",
         log_config=None,
+        log_level="error",  # what is no request is counted, not logged: whoever sends it would write our logs
         access_log=False,
         server_header=False,
         proxy_headers=bool(gateway.trusted_proxies),

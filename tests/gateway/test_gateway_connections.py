@@ -200,6 +200,25 @@ def test_pipelined_requests_are_answered_in_order(hasty):
     assert [int(part.split()[0]) for part in received.split(b"HTTP/1.1 ")[1:]] == [401, 200]
 
 
+def test_who_takes_no_answer_is_dropped(hasty):
+    with connect(hasty) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(1)
+        with suppress(OSError):
+            for _ in range(3000):
+                sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        dropped = 'sms_gateway_connections_closed_total{reason="takes no answer"}'
+        eventually(lambda: dropped in hasty.http.get("/metrics").text)
+
+
+def test_another_protocol_is_asked_for_in_vain(hasty):
+    upgrade = f"{AUTHORIZED}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    with connect(hasty, f"GET /balance HTTP/1.1\r\n{upgrade}".encode()) as sock:
+        assert sock.recv(15) == b"HTTP/1.1 200 OK"
+    with connect(hasty, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") as sock:
+        assert told(answer(sock))[0] == 400
+
+
 def test_where_there_are_too_many_connections_the_slow_ones_give_way(kafka, tmp_path):
     with gateway_with(kafka, tmp_path, connections=40) as gateway, ExitStack() as stack:
         for _ in range(3):

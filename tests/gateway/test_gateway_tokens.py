@@ -163,6 +163,14 @@ def test_headers_of_every_answer(gateway):
         assert answer.headers["x-request-id"]
 
 
+def test_a_bug_is_a_problem_that_tells_nothing_but_its_trace(gateway, monkeypatch):
+    monkeypatch.setattr(gateway.server.config.app.state.services.read_model, "last_movement", None)
+    answer = gateway.as_("acme").get("/balance")
+    assert (answer.status_code, answer.json()["code"]) == (500, errors.UNAVAILABLE)
+    assert answer.json()["trace"] == answer.headers["x-request-id"]
+    assert answer.headers["x-content-type-options"] == "nosniff" and "NoneType" not in answer.text
+
+
 def test_cors_only_for_origins_that_are_named(kafka, tmp_path):
     preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     with limited(kafka, tmp_path, cors_origins=["https://app.example"]) as gateway:
