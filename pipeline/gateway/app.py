@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from pipeline.config import Settings
 from pipeline.gateway import (
     cancel,
+    drafts,
     estimate,
     messages,
     money,
@@ -35,6 +36,7 @@ _MODULES = (
     otp,
     estimate,
     cancel,
+    drafts,
     money,
     prices,
     opt_outs,

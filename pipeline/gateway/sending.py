@@ -69,7 +69,7 @@ async def send(request: intake.Request, claim: Claim, at: Services, otp: Otp | N
     the pipeline has to charge and blocklist for it, and refused with its message's id."""
     doubtful = True
     try:
-        seen = _seen(request, claim.timestamp_ms, at)
+        seen = examine(request, claim.timestamp_ms, at)
         if isinstance(seen, Error):
             doubtful = False
             return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, seen))
@@ -99,7 +99,7 @@ async def dry_run(request: intake.Request, account: AccountRecord, at: Services,
     """What would be answered in the end, were the request sent: the message with its price, or its error."""
     request.request_id = request.request_id or uuid.uuid4().hex
     now = time.time_ns() // 1_000_000
-    seen = _seen(request, now, at)
+    seen = examine(request, now, at)
     if isinstance(seen, Error):
         return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, seen))
     found = await simulate(request, account, at)
@@ -114,7 +114,7 @@ async def dry_run(request: intake.Request, account: AccountRecord, at: Services,
     return _created(view, otp)
 
 
-def _seen(request: intake.Request, at_ms: int, at: Services) -> Preview | Error:
+def examine(request: intake.Request, at_ms: int, at: Services) -> Preview | Error:
     """The request as the stages will see it, if it can be sent as it is, at the time it wants."""
     seen = preview(request, at.settings.limits.parts, at.wires)
     if isinstance(seen, Error):

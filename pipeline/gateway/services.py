@@ -15,6 +15,7 @@ from pipeline.balances import BalanceDirectory
 from pipeline.billing import parse_amount
 from pipeline.carriers.routing import Router
 from pipeline.config import ConfigError, HttpCarrier, Settings
+from pipeline.drafts import DraftDirectory
 from pipeline.gateway.guard import Guard
 from pipeline.gateway.idempotency import Recent
 from pipeline.gateway.otp_register import OtpDirectory
@@ -51,6 +52,16 @@ class Services:
         self.lists = WatchedLists(settings)
         self.balances = BalanceDirectory(settings)
         self.otps = OtpDirectory(settings)
+        self.drafts = DraftDirectory(settings)
+        self._following = {
+            "accounts": self.accounts,
+            "optOuts": self.opt_outs,
+            "prices": self.prices,
+            "lists": self.lists,
+            "balances": self.balances,
+            "otps": self.otps,
+            "drafts": self.drafts,
+        }
         self.recent = Recent()
         self.router = Router(settings.routes, list(settings.http_carriers))
         self.wires = Wires(self.router, settings)
@@ -63,15 +74,8 @@ class Services:
     def start(self) -> None:
         """Begin to come up; `missing` tells how far it is."""
         self.publisher.start()
-        begun = {
-            "accounts": self.accounts.start(),
-            "readModel": self._open_read_model(),
-            "optOuts": self.opt_outs.start(),
-            "prices": self.prices.start(),
-            "lists": self.lists.start(),
-            "balances": self.balances.start(),
-            "otps": self.otps.start(),
-        }
+        begun = {name: follower.start() for name, follower in self._following.items()}
+        begun["readModel"] = self._open_read_model()
         self._tasks = {name: asyncio.create_task(task, name=f"gateway {name}") for name, task in begun.items()}
 
     async def stop(self) -> None:
@@ -82,8 +86,7 @@ class Services:
                 await task
         if self.read_model:
             self.read_model.close()
-        followers = (self.otps, self.balances, self.lists, self.prices, self.opt_outs, self.accounts)
-        for follower in followers:
+        for follower in reversed(self._following.values()):
             await follower.stop()
         await self.publisher.stop()
 
@@ -106,6 +109,11 @@ class Services:
     def lists_known(self) -> bool:
         """Whether content can be judged."""
         return self._tasks["lists"].done()
+
+    @property
+    def drafts_known(self) -> bool:
+        """Whether the drafts can be told."""
+        return self._tasks["drafts"].done()
 
     async def _open_read_model(self) -> None:
         while True:
