@@ -26,6 +26,7 @@ from pipeline.prices import PriceDirectory
 from pipeline.prohibited import WatchedLists
 from pipeline.store.database import open_database
 from pipeline.store.queries import ReadModel
+from pipeline.streaming.follow import Directory
 from pipeline.streaming.topics import TopicNames
 from schemas.errors import Error
 
@@ -53,7 +54,7 @@ class Services:
         self.balances = BalanceDirectory(settings)
         self.otps = OtpDirectory(settings)
         self.drafts = DraftDirectory(settings)
-        self._following = {
+        self._following: dict[str, Directory | WatchedLists] = {
             "accounts": self.accounts,
             "optOuts": self.opt_outs,
             "prices": self.prices,
