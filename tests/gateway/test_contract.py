@@ -182,7 +182,8 @@ def test_prohibited_content_is_refused_and_taken_for_its_penalty(gateway: Gatewa
         assert len(answer.json()["id"]) == 24
         assert len(intake(gateway, f"bad-{field}-{path}")) == 1
         again = acme.post(path, json={**sent, "requestId": f"bad-{field}-{path}"})
-        assert again.json() == answer.json() and len(intake(gateway, f"bad-{field}-{path}")) == 1
+        told, told_again = ({**one.json(), "trace": None} for one in (answer, again))
+        assert told_again == told and len(intake(gateway, f"bad-{field}-{path}")) == 1
         dry = acme.post(path, json={**sent, "requestId": f"dry-{field}-{path}", "options": {"dryRun": True}})
         problem(dry, 422, 2044)
         held(path, dry)
