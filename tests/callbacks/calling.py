@@ -87,7 +87,7 @@ class Stage:
         self.names = TopicNames(self.settings.kafka.topic_prefix)
         self.environment = {
             "SMS_CALLBACKS__ALLOW": '["127.0.0.0/8"]',
-            "SMS_CALLBACKS__RETRY_SECONDS": "0.3",
+            "SMS_CALLBACKS__RETRY_SECONDS": "0.1",
             "SMS_LOG_LEVEL": "INFO",
         } | environment
         self.worker: Worker | None = None

@@ -1,10 +1,16 @@
 """Callbacks of requests, by a worker process, to real servers."""
 
+import random
+import socket
+import threading
+import time
 import urllib.parse
 
 from calling import DELIVERED, PENDING, REJECTED, Stage, batch, message, notice
-from receiving import Receiver
+from receiving import Heard, Receiver
 from working import wait_for
+
+from pipeline.callbacks.records import Outcome
 
 
 def test_a_message_is_told_at_each_change_of_its_state(stage: Stage, receiver: Receiver) -> None:
@@ -31,3 +37,88 @@ def test_a_form_has_the_json_in_its_field(stage: Stage, receiver: Receiver) -> N
     ((name, value),) = urllib.parse.parse_qsl(heard.body.decode(), strict_parsing=True)
     assert name == "päy load"
     assert f'"id":"{message(about)}"' in value
+
+
+def test_a_failed_call_is_repeated_so_often_and_no_more(stage: Stage, receiver: Receiver) -> None:
+    receiver.answer = lambda heard, number: 503
+    stubborn = batch(callback={"url": receiver.url("/stubborn"), "retry": 2})
+    once = batch(callback={"url": receiver.url("/once")})
+    stage.tell(notice(stubborn, PENDING), notice(once, PENDING))
+    given_up = wait_for(lambda: [d for d in stage.deliveries() if d.outcome == Outcome.GIVEN_UP][1:])
+    assert given_up
+    assert sorted(heard.path for heard in receiver.heard) == ["/once", *["/stubborn"] * 3]
+    assert len({heard.id for heard in receiver.heard if heard.path == "/stubborn"}) == 1
+    tries = [d for d in stage.deliveries() if d.url.endswith("/stubborn")]
+    assert [(d.outcome, d.attempt, d.status) for d in tries] == [
+        (Outcome.RETRYING, 1, 503), (Outcome.RETRYING, 2, 503), (Outcome.GIVEN_UP, 3, 503)
+    ]  # fmt: skip
+
+
+def test_what_the_receiver_refuses_for_good_is_not_repeated(stage: Stage, receiver: Receiver) -> None:
+    receiver.answer = lambda heard, number: 404
+    about = batch(callback={"url": receiver.url("/gone"), "retry": 5})
+    stage.tell(notice(about, PENDING), notice(about, DELIVERED))
+    wait_for(lambda: len(receiver.heard) == 2)
+    tries = wait_for(lambda: [d for d in stage.deliveries() if d.url.endswith("/gone")][1:])
+    assert tries
+    assert [heard.json["state"] for heard in receiver.heard] == ["PENDING", "DELIVERED"]
+
+
+def test_each_message_is_told_in_order_whatever_fails(stage: Stage, receiver: Receiver) -> None:
+    """A third of all calls fails, some only after a while; every message hears of its moves in order."""
+    chance = random.Random(7)
+
+    def answer(heard: Heard, number: int) -> int:
+        time.sleep(chance.choice([0, 0, 0.02]))
+        return chance.choice([200, 200, 503])
+
+    receiver.answer = answer
+    abouts = [batch(5, callback={"url": receiver.url("/order"), "retry": 5}) for _ in range(6)]
+    stage.tell(*(notice(about, PENDING) for about in abouts))
+    stage.tell(*(notice(about, DELIVERED) for about in abouts))
+    everything = {message(about, place) for about in abouts for place in range(5)}
+    ended = wait_for(
+        lambda: len(ends(stage, receiver)) == 2 * len(everything), 60, lambda: str(len(ends(stage, receiver)))
+    )
+    assert ended
+    for states in receiver.told().values():
+        assert states in (["PENDING", "DELIVERED"], ["PENDING"], ["DELIVERED"])
+    calls: dict[str, list[str]] = {}
+    for heard in receiver.heard:
+        calls.setdefault(heard.json["id"], []).append(heard.json["state"])
+    assert calls.keys() == everything
+    assert all(states == sorted(states, reverse=True) for states in calls.values())  # PENDING before DELIVERED
+    assert receiver.most_at_once <= 8
+
+
+def ends(stage: Stage, receiver: Receiver) -> list[str]:
+    """Events that left their queue."""
+    found = [d for d in stage.deliveries() if d.url == receiver.url("/order") and d.outcome != Outcome.RETRYING]
+    return [event.id for d in found for event in d.events]
+
+
+def test_a_dead_and_a_slow_client_delay_nobody(stage: Stage, receiver: Receiver) -> None:
+    """One host takes no connection, one never answers: what goes elsewhere is told at once."""
+    done = threading.Event()
+    with Receiver(lambda heard, number: 200 if done.wait(20) else 500) as slow, socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))  # nobody listens
+        callbacks = [{"url": f"http://127.0.0.1:{dead.getsockname()[1]}/"}, {"url": slow.url()}]
+        stage.tell(*(notice(batch(20, callback=callback), PENDING) for callback in callbacks * 5))
+        wait_for(lambda: slow.heard)
+        about = batch(50, callback={"url": receiver.url()})
+        began = time.monotonic()
+        stage.tell(notice(about, PENDING))
+        wait_for(lambda: len(receiver.taken) == 50)
+        assert receiver.heard[-1].at - began < 2
+        assert slow.most_at_once <= 2  # it has not answered well yet
+        done.set()
+
+
+def test_one_account_cannot_stop_the_calls_of_another(stage: Stage, receiver: Receiver) -> None:
+    """The same host answers one account's calls only with failures: its circuit is that account's."""
+    receiver.answer = lambda heard, number: 500 if heard.path == "/fails" else 200
+    stage.tell(notice(batch(40, account="globex", callback={"url": receiver.url("/fails"), "retry": 5}), PENDING))
+    wait_for(lambda: len(receiver.heard) >= 5)
+    stage.tell(notice(batch(20, callback={"url": receiver.url("/fine")}), PENDING))
+    wait_for(lambda: len(receiver.taken) == 20, 5)
+    assert len([heard for heard in receiver.heard if heard.path == "/fails"]) < 40
