@@ -26,8 +26,8 @@ _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]{0,2000}").fullmatch
 #: Headers of the connection, of the body, and those by which we are known.
 _OUR_HEADERS = frozenset(
     {
-        "host", "content-length", "content-type", "content-encoding", "content-range", "transfer-encoding", "connection",
-        "keep-alive", "te", "trailer", "upgrade", "expect", "accept-encoding", "user-agent",
+        "host", "content-length", "content-type", "content-encoding", "content-range", "transfer-encoding",
+        "connection", "keep-alive", "te", "trailer", "upgrade", "expect", "accept-encoding", "user-agent",
     }
 )  # fmt: skip
 _PLAIN_URL = re.compile(r"[^\x00-\x20\x7f\\]*").fullmatch

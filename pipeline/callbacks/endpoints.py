@@ -14,13 +14,13 @@ from standardwebhooks import Webhook
 
 from pipeline.config import Settings
 from pipeline.stages.fate import rfc3339
-from pipeline.streaming.follow import Follower
+from pipeline.streaming.follow import Directory
 from pipeline.streaming.topics import TopicNames
 
 log = structlog.get_logger()
 
 _MESSAGE = ("pending", "delivered", "undeliverable", "expired", "rejected")
-_ACCOUNT = ("limit-near", "limit-reached", "balance-low", "credit-refused")
+_ACCOUNT = ("limit-near", "limit-reached", "balance-low", "credit-refused", "traffic-held")
 #: What can be told, by name.
 TYPES = (*(f"message.{name}" for name in _MESSAGE), *(f"account.{name}" for name in _ACCOUNT))
 _FAILED = ("message.undeliverable", "message.expired", "message.rejected")
@@ -147,20 +147,9 @@ class Endpoints:
             self._by_account.pop(account, None)
 
 
-class EndpointDirectory(Endpoints):
+class EndpointDirectory(Endpoints, Directory):
     """Every endpoint, in memory and up to date. Start it before use."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self._follower = Follower(settings.kafka, TopicNames(settings.kafka.topic_prefix).endpoints, self.take)
-
-    async def start(self) -> None:
-        """Return when every endpoint is read."""
-        await self._follower.start()
-
-    async def refresh(self) -> None:
-        """See every change acknowledged before this call. Raises KafkaError; bound it."""
-        await self._follower.catch_up()
-
-    async def stop(self) -> None:
-        await self._follower.stop()
+        self.follow(settings.kafka, TopicNames(settings.kafka.topic_prefix).endpoints)

@@ -131,7 +131,8 @@ class _Endpoint(Target):
         some: list[Found] = []
         size = 0
         for key, entry in found:
-            if some and (len(some) == self.batch or size + len(entry.event.data) > _BATCH_BYTES):
+            full = len(some) == self.batch or size + len(entry.event.data) > _BATCH_BYTES
+            if some and (full or _repeat(some[-1]) != _repeat((key, entry))):
                 yield self._call(some)
                 some, size = [], 0
             some.append((key, entry))
@@ -140,6 +141,12 @@ class _Endpoint(Target):
 
     def _call(self, found: list[Found]) -> Call:
         return Call(found, posts.of_endpoint(self._endpoint, [entry for _, entry in found]), self._pauses, None)
+
+
+def _repeat(found: Found) -> int:
+    """What failed together is due together: it is repeated as it was, under the same id, and nothing joins it."""
+    key, entry = found
+    return queues.due_of(key) if entry.attempt else 0
 
 
 class Targets:
