@@ -60,6 +60,10 @@ UNAUTHENTICATED = 3050
 NOT_FOUND = 3051
 UNAVAILABLE = 3052
 
+URL_NOT_CALLABLE = 3070
+TOO_MANY_ENDPOINTS = 3071
+ENDPOINT_DISABLED = 3072
+
 #: Codes of prohibited content, which has consequences: blocklisting and a penalty.
 PROHIBITED_CODES = frozenset({PROHIBITED, PROHIBITED_REGIONAL})
 
@@ -104,4 +108,7 @@ CATALOGUE: dict[int, str] = {
     UNAUTHENTICATED: "The bearer token is missing or not valid.",
     NOT_FOUND: "No such thing, or not yours.",
     UNAVAILABLE: "The service cannot take requests now; repeat after the time in Retry-After.",
+    URL_NOT_CALLABLE: "The URL leads to an address that is not called, or is not https where that is asked for.",
+    TOO_MANY_ENDPOINTS: "The account has as many callback endpoints as it may have.",
+    ENDPOINT_DISABLED: "The callback endpoint is disabled; enable it first.",
 }

@@ -97,6 +97,9 @@ def parse(body: bytes, account: AccountRecord) -> intake.Request | Refusal:
 async def _take(request: intake.Request, at: Services) -> Response:
     """Check, produce, answer."""
     settings = at.settings
+    to = request.callback.url if request.callback else None
+    if to and (refused := at.callbacks.fault("callback.url", to.scheme, to.host or "")):
+        return problem(refused)
     seen = preview(request, settings.limits.parts)
     if isinstance(seen, Error):
         return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, seen))

@@ -12,6 +12,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 from pipeline.accounts import AccountDirectory
 from pipeline.config import ConfigError, HttpCarrier, Settings
+from pipeline.gateway.callbacks import CallbackServices
 from pipeline.gateway.publisher import Publisher
 from pipeline.optouts import OptOutDirectory
 from pipeline.prices import PriceDirectory
@@ -38,6 +39,7 @@ class Services:
         self.accounts = AccountDirectory(settings)
         self.opt_outs = OptOutDirectory(settings)
         self.prices = PriceDirectory(settings)
+        self.callbacks = CallbackServices(settings, self.publisher)
         self.webhooks = {name: _webhook(name, carrier) for name, carrier in settings.http_carriers.items()}
         self.read_model: ReadModel | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -45,6 +47,7 @@ class Services:
     def start(self) -> None:
         """Begin to come up; `missing` tells how far it is."""
         self.publisher.start()
+        self.callbacks.start()
         self._tasks = [
             asyncio.create_task(self.accounts.start(), name="gateway accounts"),
             asyncio.create_task(self._open_read_model(), name="gateway read model"),
@@ -60,6 +63,7 @@ class Services:
                 await task
         if self.read_model:
             self.read_model.close()
+        await self.callbacks.stop()
         await self.prices.stop()
         await self.opt_outs.stop()
         await self.accounts.stop()
