@@ -10,6 +10,7 @@ import typer
 from pipeline.commands import (
     accounts,
     bench,
+    callbacks,
     dead_letters,
     demo,
     holds,
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 for module in (
     processes, demo, messages, in_doubt, inspect, accounts, statements, margin, holds, ledger, opt_outs,
-    moderation_lists, show_topics, prices, dead_letters, bench,
+    moderation_lists, show_topics, prices, dead_letters, callbacks, bench,
 ):  # fmt: skip
     module.register(app)
 

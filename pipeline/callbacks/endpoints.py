@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import structlog
@@ -105,6 +106,22 @@ def new_secret(now: str) -> Secret:
 def new_id() -> str:
     """The id of a new endpoint."""
     return f"ep_{secrets.token_hex(12)}"
+
+
+def told(endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint as it is shown: its secrets by their dates only."""
+    return {
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "events": endpoint.events,
+        "description": endpoint.description,
+        "batch": endpoint.batch,
+        "batchMilliseconds": endpoint.batch_milliseconds,
+        "enabled": endpoint.enabled,
+        "secrets": [{"createdAt": one.created_at, "expiresAt": one.expires_at} for one in endpoint.secrets],
+        "createdAt": endpoint.created_at,
+        "updatedAt": endpoint.updated_at,
+    }
 
 
 _decode = msgspec.json.Decoder(Endpoint).decode

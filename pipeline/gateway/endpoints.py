@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 from pipeline import ids
 from pipeline.accounts import AccountRecord
 from pipeline.callbacks import endpoints, replay
-from pipeline.callbacks.endpoints import CHOICES, Endpoint
+from pipeline.callbacks.endpoints import CHOICES, Endpoint, told
 from pipeline.gateway import views
 from pipeline.gateway.bodies import Body, parsed
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
@@ -159,22 +159,6 @@ async def test(request: Request, id: str) -> Response:
     home = ids.partition_of(endpoint.account.encode(), at.settings.kafka.partitions)
     failed = await at.publisher.publish([Outgoing(at.names.callbacks, encode([again]), home)])
     return problem(unavailable(failed.message)) if failed else _answer({"id": again.event.id}, HTTPStatus.ACCEPTED)
-
-
-def told(endpoint: Endpoint) -> dict[str, Any]:
-    """An endpoint as it is shown: its secrets by their dates only."""
-    return {
-        "id": endpoint.id,
-        "url": endpoint.url,
-        "events": endpoint.events,
-        "description": endpoint.description,
-        "batch": endpoint.batch,
-        "batchMilliseconds": endpoint.batch_milliseconds,
-        "enabled": endpoint.enabled,
-        "secrets": [{"createdAt": one.created_at, "expiresAt": one.expires_at} for one in endpoint.secrets],
-        "createdAt": endpoint.created_at,
-        "updatedAt": endpoint.updated_at,
-    }
 
 
 def _fields(body: EndpointBody) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Callback endpoints, deliveries and replay over real HTTP and a real broker, with the stage running beside."""
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from calling import DELIVERED, PENDING, REJECTED, Stage, batch, message, notice
 from receiving import Receiver
 from serving import Gateway, eventually
 from standardwebhooks import Webhook
+from typer.testing import CliRunner
 
 from pipeline.accounts import AccountRecord, hash_token
+from pipeline.cli import app
 from pipeline.config import Callbacks
 from schemas import errors
 
@@ -198,3 +201,33 @@ def test_a_period_without_deliveries_is_told_at_once(calling: Gateway) -> None:
         began = time.monotonic()
         assert acme.get("/callbacks/deliveries", params={"from": "2026-01-01", "to": "2026-01-02"}).json()["data"] == []
         assert time.monotonic() - began < 2
+
+
+def test_the_command_shows_and_tells_again(calling: Gateway, stage: Stage, receiver: Receiver) -> None:
+    def command(*arguments: str, code: int = 0) -> str:
+        ran = CliRunner().invoke(app, ["callbacks", *arguments], env=environment)
+        assert ran.exit_code == code, ran.output
+        return ran.output
+
+    kafka = stage.settings.kafka
+    environment = {
+        "SMS_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers, "SMS_KAFKA__PARTITIONS": str(kafka.partitions),
+        "SMS_KAFKA__TOPIC_PREFIX": kafka.topic_prefix,
+    }  # fmt: skip
+    made = stage.endpoint(receiver.url("/cli"), account="globex", events=("message.delivered",))
+    (shown,) = [json.loads(line) for line in command("endpoints", "globex", "--json").splitlines()]
+    assert (shown["id"], len(shown["secrets"])) == (made.id, 1)
+    assert "whsec_" not in command("endpoints", "globex")
+    receiver.answer = lambda heard, number: 410
+    about = batch(2, account="globex")
+    stage.tell(notice(about, DELIVERED))
+    eventually(lambda: len(receiver.heard) == 2)
+    eventually(lambda: len([d for d in stage.deliveries() if d.endpoint == made.id]) == 2)
+    rows = [json.loads(line) for line in command("deliveries", "globex", "--state", "given-up", "--json").splitlines()]
+    assert [row["status"] for row in rows] == [410, 410]
+    assert "HTTP 410 Gone" in command("deliveries", "globex", "--message", message(about, 1))
+    receiver.answer = lambda heard, number: 200
+    assert json.loads(command("replay", "globex", "--json")) == {"events": 2}
+    eventually(lambda: len(receiver.taken) == 2)
+    assert "--state" in command("replay", "globex", "--state", "lost", code=2)
+    assert "nobody" in command("deliveries", "nobody", code=1)
