@@ -18,9 +18,10 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield bootstrap
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stage(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """The callbacks stage in a worker process of its own; the tests of a module share it."""
+    """The callbacks stage in a worker process of its own. The tests share it: each has a receiver of its own, and where
+    it has an endpoint an account of its own."""
     with Stage(kafka, tmp_path_factory.mktemp("callbacks")) as running:
         yield running
 
