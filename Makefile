@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench chaos slow recovery vectors docs lock clean
+.PHONY: help setup demo test lint bench chaos slow recovery outage vectors docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ slow: setup  ## Serve while 10,000 slow connections are open
 
 recovery: setup  ## Measure how long a killed worker's work stands still, with a million messages of state
 	$(BIN)/python -m tests.chaos.recovery
+
+outage: setup  ## Have a client fail for five minutes, and see that it is told everything once it is back
+	$(BIN)/python -m tests.callbacks.outage
 
 vectors: setup  ## Ask two other implementations for the parts of 3,000 texts again, and compare; needs Node and npm
 	cd tests/text/vectors && npm ci --silent

@@ -12,6 +12,7 @@ from pipeline.commands import (
     accounts,
     audit,
     bench,
+    callbacks,
     cancel,
     dead_letters,
     demo,
@@ -41,7 +42,8 @@ app = typer.Typer(
 )
 for module in (
     processes, demo, messages, cancel, in_doubt, inspect, accounts, account_money, tokens, statements, margin, holds,
-    audit, ledger, opt_outs, moderation_lists, show_topics, prices, dead_letters, bench,
+    audit, ledger, opt_outs, moderation_lists, show_topics, prices, dead_letters, callbacks,
+    bench,
 ):  # fmt: skip
     module.register(app)
 

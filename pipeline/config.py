@@ -5,6 +5,7 @@ One frozen object, read once at a process's start and handed down; nothing below
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -145,6 +146,27 @@ class Metrics(_Section):
     port: int = Field(default=0, ge=0, le=65535)
 
 
+class Callbacks(_Section):
+    """Webhooks out (docs/callbacks.md). `allow`: networks that may be called beside the public Internet. `connections`:
+    calls at a time of one process. `retry_seconds`: the first pause after a failure; `give_up_hours`: how long an
+    endpoint is tried for one event, below what the tables keep.
+    """
+
+    allow: list[str] = []
+    https_only: bool = False
+    connections: int = Field(default=128, ge=2, le=4096)
+    connections_per_host: int = Field(default=8, ge=1, le=256)
+    retry_seconds: float = Field(default=5.0, gt=0, le=3600)
+    give_up_hours: float = Field(default=24.0, gt=0, le=48)
+
+    @field_validator("allow")
+    @classmethod
+    def _networks(cls, allow: list[str]) -> list[str]:
+        for network in allow:
+            ip_network(network)
+        return allow
+
+
 class _OnAir(_Section):
     """What a carrier can carry. `languages`: national languages (3GPP 23.038, by their English names in lower case)
     whose shift tables it takes; a text uses one only where every carrier of its route does. `concatenation`: how the
@@ -247,6 +269,7 @@ class Settings(BaseSettings):
     dead_letters: DeadLetters = DeadLetters()
     metrics: Metrics = Metrics()
     logging: Logging = Logging()
+    callbacks: Callbacks = Callbacks()
     carriers: dict[str, Carrier] = {}
     routes: list[Route] = []
 

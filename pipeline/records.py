@@ -235,6 +235,22 @@ class Cancellation(msgspec.Struct, array_like=True):
     at: int
 
 
+class Notice(msgspec.Struct, array_like=True, tag="notice"):
+    """Moves of some messages of a batch that somebody wants to be told of, in columns.
+
+    `callback`: JSON of the request's callback; `options`: JSON of its options that are not the default. `statuses`: the
+    status records as they stand on the public topic; `text`: which of `texts` is each message's.
+    """
+
+    batch: bytes
+    account: str
+    callback: bytes | None
+    options: bytes
+    texts: list[str]
+    text: list[int]
+    statuses: list[bytes]
+
+
 _encoder = msgspec.msgpack.Encoder()
 
 

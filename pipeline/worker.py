@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -22,6 +22,13 @@ from aiokafka.errors import KafkaError
 
 from pipeline.accounts import AccountDirectory
 from pipeline.billing import parse_amount
+from pipeline.callbacks import stage
+from pipeline.callbacks.addresses import Policy
+from pipeline.callbacks.caller import Caller
+from pipeline.callbacks.deliverer import Deliverer
+from pipeline.callbacks.endpoints import EndpointDirectory
+from pipeline.callbacks.targets import Targets
+from pipeline.callbacks.transport import Transport
 from pipeline.cancellations import CancellationDirectory
 from pipeline.carriers.http import HttpCarrier
 from pipeline.carriers.routing import Router
@@ -62,6 +69,17 @@ class _Parts:
     keeps_forever: bool = False
     close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     owned: Callable[[list[int]], None] = lambda partitions: None
+    beside: "Beside | None" = None
+
+
+class Beside(Protocol):
+    """What works beside a stage, on its table."""
+
+    async def run(self, runner: Runner, producer: AIOKafkaProducer) -> None:
+        """Until cancelled; what it raises ends the process."""
+
+    async def stop(self) -> None:
+        """End what is under way, before the stage stops."""
 
 
 async def _validate(settings: Settings) -> _Parts:
@@ -111,11 +129,20 @@ async def _dispatch(settings: Settings) -> _Parts:
 
 
 async def _track(settings: Settings) -> _Parts:
-    opt_outs = OptOutDirectory(settings)
-    await opt_outs.start()
-    tracker = track.Tracker(settings, opt_outs)
+    opt_outs, endpoints = OptOutDirectory(settings), EndpointDirectory(settings)
+    await asyncio.gather(opt_outs.start(), endpoints.start())
+    tracker = track.Tracker(settings, opt_outs, endpoints.listens)
     found = track.sources(settings, tracker) + resolve.sources(settings)
-    return _Parts(found, table=True, close=[opt_outs.stop], owned=tracker.owned)
+    return _Parts(found, table=True, close=[opt_outs.stop, endpoints.stop], owned=tracker.owned)
+
+
+async def _callbacks(settings: Settings) -> _Parts:
+    endpoints = EndpointDirectory(settings)
+    await endpoints.start()
+    config = settings.callbacks
+    caller = Caller(Transport(Policy(config.allow), config.connections), https_only=config.https_only)
+    deliverer = Deliverer(settings, Targets(settings, endpoints), caller)
+    return _Parts(stage.sources(settings, endpoints), table=True, close=[endpoints.stop], beside=deliverer)
 
 
 BUILDERS: dict[str, Callable[[Settings], Awaitable[_Parts]]] = {
@@ -125,12 +152,13 @@ BUILDERS: dict[str, Callable[[Settings], Awaitable[_Parts]]] = {
     "price": _price,
     "dispatch": _dispatch,
     "track": _track,
+    "callbacks": _callbacks,
 }
 #: The read model's projector runs as a worker too; it is no Faust stage.
 STORE = "store"
 NAMES = [*BUILDERS, STORE]
 #: What follows a message (its story, the read model) must not delay what sends it, where cores are few.
-_NICENESS = {"track": 5, STORE: 10}
+_NICENESS = {"track": 5, "callbacks": 5, STORE: 10}
 
 
 def run(settings: Settings, stages: list[str], instance: str | None) -> int:
@@ -174,6 +202,7 @@ class _Worker:
         self._stop = asyncio.Event()
         self._runners: list[Runner] = []
         self._parts: dict[str, _Parts] = {}
+        self._beside: list[asyncio.Task[None]] = []
         self._store_ready = asyncio.Event()
         self._was_ready: dict[str, bool] = {}
         self._ready = False
@@ -234,7 +263,19 @@ class _Worker:
         runner = Runner(app, name, parts.sources, producer, settings, self._names.dead_letters, state)
         await runner.start()
         self._runners.append(runner)
+        if parts.beside:
+            self._beside.append(asyncio.create_task(self._attend(parts.beside, runner, producer)))
         log.info("stage.started", stage=name)
+
+    async def _attend(self, beside: Beside, runner: Runner, producer: AIOKafkaProducer) -> None:
+        """What works beside a stage ends the process where it fails, as the stage does."""
+        try:
+            await beside.run(runner, producer)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            log.critical("stage.unsafe", stage=runner.name, source="beside", error=traceback.format_exc())
+            os._exit(pulse.EXIT_UNSAFE)
 
     async def _wait(self, store: asyncio.Task[None] | None) -> None:
         stopped = asyncio.create_task(self._stop.wait())
@@ -244,6 +285,11 @@ class _Worker:
             store.result()
 
     async def _drain(self, producer: AIOKafkaProducer, store: asyncio.Task[None] | None) -> None:
+        for parts in self._parts.values():
+            if parts.beside:
+                await parts.beside.stop()
+        for task in self._beside:
+            task.cancel()
         for runner in self._runners:
             await runner.stop()
         for parts in self._parts.values():

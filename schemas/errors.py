@@ -75,6 +75,10 @@ TOO_MANY_TOKENS = 3064
 TOO_SLOW = 3065
 HEAD_TOO_LARGE = 3066
 
+URL_NOT_CALLABLE = 3070
+TOO_MANY_ENDPOINTS = 3071
+ENDPOINT_DISABLED = 3072
+
 #: Codes of prohibited content, which has consequences: blocklisting and a penalty.
 PROHIBITED_CODES = frozenset({PROHIBITED, PROHIBITED_REGIONAL})
 
@@ -132,4 +136,7 @@ CATALOGUE: dict[int, str] = {
     TOO_MANY_TOKENS: "The account has as many tokens as it may have.",
     TOO_SLOW: "The request did not arrive in time; the connection is closed.",
     HEAD_TOO_LARGE: "The request's line or its headers are too long.",
+    URL_NOT_CALLABLE: "The URL leads to an address that is not called, or is not https where that is asked for.",
+    TOO_MANY_ENDPOINTS: "The account has as many callback endpoints as it may have.",
+    ENDPOINT_DISABLED: "The callback endpoint is disabled; enable it first.",
 }

@@ -18,6 +18,19 @@ MAX_RECIPIENTS = 10_000
 MAX_CUSTOM_BYTES = 4_096
 #: Default and longest validity: 48 hours (HTTP contract).
 VALIDITY_SECONDS = 172_800
+#: Headers that a callback may bring.
+_MOST_HEADERS = 32
+#: RFC 9110 sections 5.6.2 and 5.5, without octets above ASCII.
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}").fullmatch
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]{0,2000}").fullmatch
+#: Headers of the connection, of the body, and those by which we are known.
+_OUR_HEADERS = frozenset(
+    {
+        "host", "content-length", "content-type", "content-encoding", "content-range", "transfer-encoding",
+        "connection", "keep-alive", "te", "trailer", "upgrade", "expect", "accept-encoding", "user-agent",
+    }
+)  # fmt: skip
+_PLAIN_URL = re.compile(r"[^\x00-\x20\x7f\\]*").fullmatch
 #: The tariff without a country of its own.
 WORLDWIDE: Literal["WW"] = "WW"
 #: Sender of a request that names none (HTTP contract).
@@ -113,14 +126,44 @@ class Options(_Public):
     otp: bool = False
 
 
+def _plain(url: Any) -> Any:
+    """What parsers of URLs read differently is refused before one reads it."""
+    if isinstance(url, str) and not _PLAIN_URL(url):
+        raise ValueError("holds a space, a backslash or a control character")
+    return url
+
+
+def _callable(url: HttpUrl) -> HttpUrl:
+    if url.username is not None or url.password is not None:
+        raise ValueError("holds a user or a password; put them into a header")
+    return url
+
+
+def _sendable(headers: dict[str, str]) -> dict[str, str]:
+    if len(headers) > _MOST_HEADERS:
+        raise ValueError(f"{len(headers)} headers, at most {_MOST_HEADERS}")
+    for name, value in headers.items():
+        if not _HEADER_NAME(name):
+            raise ValueError(f"{name[:32]!r} cannot name a header: letters, digits and !#$%&'*+-.^_`|~ only")
+        if name.lower() in _OUR_HEADERS or name.lower().startswith(("webhook-", "proxy-")):
+            raise ValueError(f"{name} is set by us; leave it out")
+        if not _HEADER_VALUE(value):
+            raise ValueError(f"{name}: printable ASCII only, at most 2000 characters")
+    return headers
+
+
+#: Where a callback may go: http and https, no user in it; which addresses may be called is seen when it is called.
+CallableUrl = Annotated[HttpUrl, BeforeValidator(_plain), AfterValidator(_callable)]
+
+
 class Callback(_Public):
     """Where each message's fate is told: `JSON` body, or form `POST` with the JSON in `field`."""
 
     method: Literal["JSON", "POST"] = "JSON"
-    field: str = "data"
-    url: HttpUrl = Field(strict=False)
+    field: str = Field(default="data", min_length=1, max_length=64)
+    url: CallableUrl = Field(strict=False)
     retry: int = Field(default=0, ge=0, le=5)
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Annotated[dict[str, str], AfterValidator(_sendable)] = Field(default_factory=dict)
     custom: Custom = Field(default_factory=dict)
 
 

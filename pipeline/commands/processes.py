@@ -39,7 +39,9 @@ def up(
 
 
 def worker(
-    stages: Annotated[list[str], typer.Argument(help="validate encode moderate price dispatch track store, or all.")],
+    stages: Annotated[
+        list[str], typer.Argument(help="validate encode moderate price dispatch track callbacks store, or all.")
+    ],
     config_file: ConfigOption = None,
     instance: Annotated[
         str | None, typer.Option(help="Name of this process: it keeps its partitions and tables over restarts.")

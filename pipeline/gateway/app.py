@@ -14,7 +14,9 @@ from starlette.requests import ClientDisconnect
 from pipeline.config import Settings
 from pipeline.gateway import (
     cancel,
+    deliveries,
     drafts,
+    endpoints,
     estimate,
     messages,
     money,
@@ -40,6 +42,8 @@ _MODULES = (
     money,
     prices,
     opt_outs,
+    endpoints,
+    deliveries,
     tokens,
     receipts,
     operations,

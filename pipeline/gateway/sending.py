@@ -115,7 +115,9 @@ async def dry_run(request: intake.Request, account: AccountRecord, at: Services,
 
 
 def examine(request: intake.Request, at_ms: int, at: Services) -> Preview | Error:
-    """The request as the stages will see it, if it can be sent as it is, at the time it wants."""
+    """The request as the stages will see it, if it can be sent as it is, at the time it wants, and called back for."""
+    if request.callback and (wrong := at.callbacks.fault("callback.url", request.callback.url)):
+        return wrong
     seen = preview(request, at.settings.limits.parts, at.wires)
     if isinstance(seen, Error):
         return seen

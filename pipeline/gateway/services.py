@@ -16,6 +16,7 @@ from pipeline.billing import parse_amount
 from pipeline.carriers.routing import Router
 from pipeline.config import ConfigError, HttpCarrier, Settings
 from pipeline.drafts import DraftDirectory
+from pipeline.gateway.callbacks import CallbackServices
 from pipeline.gateway.guard import Guard
 from pipeline.gateway.idempotency import Recent
 from pipeline.gateway.otp_register import OtpDirectory
@@ -68,6 +69,7 @@ class Services:
         self.wires = Wires(self.router, settings)
         self.judge = Judge(self.lists)
         self.minimum = _minimum(settings)
+        self.callbacks = CallbackServices(settings, self.publisher)
         self.webhooks = {name: _webhook(name, carrier) for name, carrier in settings.http_carriers.items()}
         self.read_model: ReadModel | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -75,6 +77,7 @@ class Services:
     def start(self) -> None:
         """Begin to come up; `missing` tells how far it is."""
         self.publisher.start()
+        self.callbacks.start()
         begun = {name: follower.start() for name, follower in self._following.items()}
         begun["readModel"] = self._open_read_model()
         self._tasks = {name: asyncio.create_task(task, name=f"gateway {name}") for name, task in begun.items()}
@@ -87,6 +90,7 @@ class Services:
                 await task
         if self.read_model:
             self.read_model.close()
+        await self.callbacks.stop()
         for follower in reversed(self._following.values()):
             await follower.stop()
         await self.publisher.stop()

@@ -31,6 +31,7 @@ log = structlog.get_logger()
 #: Stages that share a process. Started from the last stage to the first, so stopped (in reverse) from the first on.
 GROUPS: dict[str, list[str]] = {
     "store": ["store"],
+    "callbacks": ["callbacks"],
     "track": ["track"],
     "dispatch": ["dispatch"],
     "intake": ["validate", "encode", "moderate", "price"],

@@ -16,7 +16,7 @@ crash as before, the one that was heard first has decided. The batch itself is w
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 import msgspec
@@ -43,10 +43,10 @@ from pipeline.records import (
 from pipeline.stages import doubt, fate
 from pipeline.stages.fate import Change, Progress, Sent
 from pipeline.stages.scheduled import Scheduled
-from pipeline.stages.telling import NONE, Telling
+from pipeline.stages.telling import NONE, Telling, nobody
 from pipeline.streaming.stage import Record, Source, Step, Unreadable
 from pipeline.streaming.topics import LANES, PRIORITY, TopicNames
-from schemas.states import TERMINAL, Detailed
+from schemas.states import STATE, TERMINAL, Detailed
 
 log = structlog.get_logger()
 
@@ -86,10 +86,11 @@ def sources(settings: Settings, tracker: "Tracker") -> list[Source]:
 
 
 class Tracker:
-    """The messages of the partitions this process owns."""
+    """The messages of the partitions this process owns. `listens`: whether an account wants to be called."""
 
-    def __init__(self, settings: Settings, opt_outs: OptOuts) -> None:
+    def __init__(self, settings: Settings, opt_outs: OptOuts, listens: Callable[[str], bool] = nobody) -> None:
         self._names = TopicNames(settings.kafka.topic_prefix)
+        self._listens = listens
         self._scheduled = Scheduled(self._names, opt_outs)
         self._partitions = settings.kafka.partitions
         self._grace = settings.limits.receipt_grace_seconds
@@ -246,10 +247,10 @@ class Tracker:
             return
         step.view.put(key, b"1")
         teller = fate.Teller(batch)
-        telling = Telling.of(step, self._names, self._partitions)
+        telling = self._telling(step)
         for position, which in enumerate(rejected.which):
             told = teller.tell(position, rejected.state, now, sequence=1, error=rejected.errors[which])
-            telling.record(step, batch, told, teller.text(position))
+            telling.record(step, batch, told, teller.text(position), STATE[Detailed(rejected.state)], first=True)
         metrics.TRANSITIONS.labels(Detailed(rejected.state).name).inc(len(batch))
 
     def _heard(self, step: Step, batch: Batch, progress: Progress, outcome: Submitted | Rejected, now: int) -> None:
@@ -319,8 +320,11 @@ class Tracker:
             if step.view.wrote(b"b" + batch.id):
                 step.view.put_first(b"b" + batch.id, batch, last=True)
         if progress.untold or progress.again:
-            Telling.of(step, self._names, self._partitions).add(batch)
+            self._telling(step).add(batch)
         return late
+
+    def _telling(self, step: Step) -> Telling:
+        return Telling.of(step, self._names, self._partitions, self._listens)
 
     def _audit(self, resolution: Resolution, batch_id: bytes, results: dict[str, list[int]]) -> None:
         for result, indexes in results.items():

@@ -126,6 +126,11 @@ class Runner:
         flows = app.tables.recovery.completed.is_set() and not app.rebalancing and not app.in_recovery
         return bool(flows) and not any(inbox.halted for inbox in self._inboxes)
 
+    @property
+    def draining(self) -> asyncio.Event:
+        """Set while partitions are given up: what works beside the stage lets go of them too."""
+        return self._consumer.draining
+
     def lag(self) -> dict[str, int]:
         """Records by topic that wait in the partitions owned here, as of the last fetch."""
         waiting = {inbox.source.topic: 0 for inbox in self._inboxes}

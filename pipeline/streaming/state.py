@@ -5,7 +5,7 @@ one batch, are acknowledged, and only then reach the store, together with their 
 at any point leaves the store at or behind the changelog, and recovery brings it level.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import faust
@@ -30,6 +30,8 @@ class State:
         self._stage = stage
         self._table = app.Table("state", key_type=bytes, value_type=bytes, partitions=partitions)
         self._table.data.rocksdb_options = Rocks(retention_seconds)
+        #: Called with what has reached the store, a window at a time; what recovery brings is not told.
+        self.on_write: Callable[[int, Mapping[bytes, bytes | None]], None] = lambda partition, writes: None
 
     def view(self, partition: int) -> "View":
         """What one window reads and writes of one partition."""
@@ -52,6 +54,7 @@ class State:
                 batch.put(key, value)
         batch.put(store.offset_key, str(offset).encode())
         store._db_for_partition(partition).write(batch)
+        self.on_write(partition, writes)
 
     def owned(self) -> list[int]:
         """Partitions whose store is open here."""
@@ -126,6 +129,16 @@ class View:
                 if key >= until:
                     return
                 yield key
+        except Exception as error:  # rocksdict raises nothing narrower
+            raise StoreError(f"partition {self.partition}: {error}") from error
+
+    def items(self, prefix: bytes, until: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Stored keys with their values, undecoded, as `keys` tells them."""
+        try:
+            for key, value in self._store.items(from_key=prefix):
+                if key >= until:
+                    return
+                yield key, value
         except Exception as error:  # rocksdict raises nothing narrower
             raise StoreError(f"partition {self.partition}: {error}") from error
 

@@ -25,7 +25,7 @@ BULK, PRIORITY = "", ".priority"
 LANES = (BULK, PRIORITY)
 
 #: The stages that are consumer groups, in the order of the flow.
-STAGES = ("validate", "encode", "moderate", "price", "dispatch", "track")
+STAGES = ("validate", "encode", "moderate", "price", "dispatch", "track", "callbacks")
 
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 30.0
@@ -75,6 +75,10 @@ class TopicNames:
         self.findings = f"{prefix}findings"
         self.otps = f"{prefix}otps"
         self.audit = f"{prefix}audit"
+        self.callbacks = f"{prefix}callbacks"
+        self.callback_results = f"{prefix}callback-results"
+        self.callback_deliveries = f"{prefix}callback-deliveries"
+        self.endpoints = f"{prefix}endpoints"
 
     def intake(self, lane: str = "") -> str:
         return f"{self.prefix}intake{lane}"
@@ -159,6 +163,10 @@ def catalogue(settings: Settings) -> list[Topic]:
         Topic(names.findings, "what the moderation's lists found, blocked or flagged", n, long, public=True),
         Topic(names.balances, "each account's money as of its last change", 1, latest),
         Topic(names.otps, "login codes that can be verified, without the codes", 1, brief),
+        Topic(names.callbacks, "moves of messages that somebody wants to be told of, by batch", n, flow),
+        Topic(names.callback_results, "what clients answered to callbacks, by the partition they wait in", n, flow),
+        Topic(names.callback_deliveries, "each attempt at a callback, by account", n, long),
+        Topic(names.endpoints, "accounts' callback endpoints with their secrets", 1, latest),
     ]
     forever = latest | {"segment.bytes": str(64 * 1024 * 1024)}
     year = {"retention.ms": str(366 * _DAY_MS)}
@@ -171,7 +179,7 @@ def catalogue(settings: Settings) -> list[Topic]:
     ]
     found += [
         Topic(names.changelog(stage), f"changelog of the {stage} stage's table", n, state)
-        for stage in ("encode", "dispatch", "track")
+        for stage in ("encode", "dispatch", "track", "callbacks")
     ]
     # Money is never forgotten: the ledger's changelog is compacted only.
     found.append(

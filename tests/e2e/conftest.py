@@ -27,6 +27,7 @@ def plain(systems: Systems, terms: Path) -> System:
     """Its carrier takes and delivers everything. Routes lead to Italy and Germany."""
     overrides = {
         "SMS_LIMITS__REQUEST_BYTES": str(REQUEST_BYTES),
+        "SMS_CALLBACKS__ALLOW": '["127.0.0.0/8"]',
         "SMS_MODERATION__TERMS": json.dumps([str(terms)]),
         "SMS_ROUTES": json.dumps([{"prefix": prefix, "carriers": ["sim"]} for prefix in ("39", "49")]),
     }

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.e2e
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 SERVED_BY = {
     "Gateway": ["gateway"],
+    "Callbacks": ["callbacks-0"],
     "Stages": ["intake-0", "dispatch-0", "track-0"],
     "Read model": ["store-0"],
     "Carrier simulator": ["simulator"],

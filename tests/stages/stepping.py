@@ -29,6 +29,7 @@ class Sent:
 
     rows: dict[str, list[bytes]] = field(default_factory=dict)
     keyed: dict[str, list[tuple[bytes | None, bytes]]] = field(default_factory=dict)
+    headers: dict[str, list[list[tuple[str, bytes]]]] = field(default_factory=dict)
 
     def items(self, topic: str, decode: Callable[[bytes], list[Any]]) -> list[Any]:
         """What the shared records of a topic hold, in order."""
@@ -117,7 +118,8 @@ def read_back(outbox: Outbox) -> Sent:
     """The records an outbox would produce, by topic and in order."""
     found = Sent()
     for (topic, _), rows in outbox.drain().items():
-        for key, value, _headers, _at in rows:
+        for key, value, headers, _at in rows:
+            found.headers.setdefault(topic, []).append(headers)
             found.rows.setdefault(topic, []).append(value or b"")
             found.keyed.setdefault(topic, []).append((key, value or b""))
     return found

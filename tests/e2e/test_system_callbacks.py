@@ -1,0 +1,72 @@
+"""From a request over HTTP to its callbacks, through every process."""
+
+import json
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "callbacks"))
+
+from endtoend import wait_for
+from receiving import Receiver
+from standardwebhooks import Webhook
+from wholesystem import System
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+def ask(system: System, method: str, path: str, body: Any = None) -> Any:
+    request = urllib.request.Request(
+        system.rig.system.gateway_url + path, json.dumps(body).encode() if body else None, method=method
+    )
+    request.add_header("Authorization", f"Bearer {system.rig.token}")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)["data"]
+
+
+def test_a_posted_message_is_called_back_as_it_is_shown(plain: System, receiver: Receiver) -> None:
+    made = {"url": receiver.url("/endpoint"), "events": ["message.final"]}
+    endpoint = ask(plain, "POST", "/callbacks/endpoints", made)
+    callback = {"url": receiver.url("/callback"), "retry": 3, "custom": {"mine": [1]}, "headers": {"x-key": "k"}}
+    body = {"recipient": "+393331234567", "message": "Hello €", "sender": "ACME", "custom": {"order": 7}}
+    body |= {"callback": callback, "options": {"transliterate": True}}
+    taken = ask(plain, "POST", "/messages", body)
+    wait_for(lambda: len(receiver.taken) == 3, what="three calls")
+    called = [heard for heard in receiver.taken if heard.path == "/callback"]
+    assert [(heard.json["state"], heard.headers["x-key"]) for heard in called] == [("PENDING", "k"), ("DELIVERED", "k")]
+    shown = wait_for(lambda: delivered(plain, taken["id"]), what="the read model")
+    told = called[-1].json
+    only_here = {"callback", "custom", "options"}
+    assert {name: told.get(name) for name in shown if name not in only_here} == {
+        name: value for name, value in shown.items() if name not in only_here
+    }
+    assert told["custom"] == {"mine": [1]}
+    assert told["options"]["transliterate"] is True
+    assert (told["callback"]["url"], "headers" in told["callback"]) == (receiver.url("/callback"), False)
+    (signed,) = [heard for heard in receiver.taken if heard.path == "/endpoint"]
+    event = Webhook(endpoint["secret"]).verify(signed.body, signed.headers)
+    assert (event["type"], event["data"]["id"], event["data"]["custom"]) == (
+        "message.delivered", taken["id"], {"order": 7}
+    )  # fmt: skip
+    ask_deleted(plain, endpoint["id"])
+
+
+def ask_deleted(system: System, endpoint: str) -> None:
+    request = urllib.request.Request(f"{system.rig.system.gateway_url}/callbacks/endpoints/{endpoint}", method="DELETE")
+    request.add_header("Authorization", f"Bearer {system.rig.token}")
+    urllib.request.urlopen(request, timeout=20).close()
+
+
+def delivered(system: System, message: str) -> Any:
+    shown = ask(system, "GET", f"/messages/{message}")
+    return shown if shown["state"] == "DELIVERED" else None
