@@ -108,9 +108,8 @@ def test_a_stage_that_starts_before_aborted_records_commits_behind_them(
     asyncio.run(abort("aborted-behind"))
     worker.kill()
     worker = start(settings, ["validate"], "one").wait_ready()
-    wait_for(
-        lambda: 'sms_stage_lag_records{stage="validate",topic="%s"} 0.0' % names(settings).intake() in worker.metrics()
-    )
+    lag = f'sms_stage_lag_records{{stage="validate",topic="{names(settings).intake()}"}} 0.0'
+    wait_for(lambda: lag in worker.metrics())
     plain(settings, ("second", 0), ("third", 0))
     wait_for(lambda: committed(settings).get(0) == 15)
     assert (
