@@ -60,6 +60,10 @@ UNAUTHENTICATED = 3050
 NOT_FOUND = 3051
 UNAVAILABLE = 3052
 
+BAD_LINES = 3085
+NO_RECIPIENTS = 3086
+UPLOAD_UNREADABLE = 3087
+
 #: Codes of prohibited content, which has consequences: blocklisting and a penalty.
 PROHIBITED_CODES = frozenset({PROHIBITED, PROHIBITED_REGIONAL})
 
@@ -103,5 +107,8 @@ CATALOGUE: dict[int, str] = {
     NO_RECEIPT: "The carrier sent no receipt within the message's validity.",
     UNAUTHENTICATED: "The bearer token is missing or not valid.",
     NOT_FOUND: "No such thing, or not yours.",
+    BAD_LINES: "Lines of the upload are bad and it asked for onError=refuse; nothing was taken.",
+    NO_RECIPIENTS: "No line of the upload gives a recipient.",
+    UPLOAD_UNREADABLE: "The upload is not of the form it says (multipart, NDJSON, gzip), or was cut; nothing was taken.",
     UNAVAILABLE: "The service cannot take requests now; repeat after the time in Retry-After.",
 }

@@ -13,6 +13,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError
 from pipeline.accounts import AccountDirectory
 from pipeline.config import ConfigError, HttpCarrier, Settings
 from pipeline.gateway.publisher import Publisher
+from pipeline.gateway.uploads import Uploads
 from pipeline.optouts import OptOutDirectory
 from pipeline.prices import PriceDirectory
 from pipeline.store.database import open_database
@@ -39,12 +40,14 @@ class Services:
         self.opt_outs = OptOutDirectory(settings)
         self.prices = PriceDirectory(settings)
         self.webhooks = {name: _webhook(name, carrier) for name, carrier in settings.http_carriers.items()}
+        self.uploads = Uploads(settings)
         self.read_model: ReadModel | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to come up; `missing` tells how far it is."""
         self.publisher.start()
+        self.uploads.start()
         self._tasks = [
             asyncio.create_task(self.accounts.start(), name="gateway accounts"),
             asyncio.create_task(self._open_read_model(), name="gateway read model"),
@@ -63,6 +66,7 @@ class Services:
         await self.prices.stop()
         await self.opt_outs.stop()
         await self.accounts.stop()
+        await self.uploads.stop()
         await self.publisher.stop()
 
     @property

@@ -2,7 +2,7 @@
 files, no HTTP."""
 
 from pipeline.recipients.distinct import Distinct
-from pipeline.recipients.formats import BadLine, Found, Recipient
-from pipeline.recipients.reader import MAX_LINE_BYTES, Reader
+from pipeline.recipients.formats import Found, Recipient
+from pipeline.recipients.reader import MAX_LINE_BYTES, Kind, Reader
 
-__all__ = ["MAX_LINE_BYTES", "BadLine", "Distinct", "Found", "Reader", "Recipient"]
+__all__ = ["MAX_LINE_BYTES", "Distinct", "Found", "Kind", "Reader", "Recipient"]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 from msgspec import Meta
 
+from schemas.batch import BadLine
 from schemas.errors import MALFORMED_REQUEST, Error
 
 #: As a request of the intake holds it (schemas/intake.py).
@@ -24,13 +25,6 @@ _SEPARATORS = ",;\t"
 _NOT_UTF8 = "not UTF-8"
 _NO_NUMBER = "no number"
 _LONG_NUMBER = f"a number of more than {_MOST_NUMBER} characters"
-
-
-class BadLine(msgspec.Struct, frozen=True):
-    """A line that gives no recipient. `line`: from 1, as an editor counts."""
-
-    line: int
-    reason: str
 
 
 class Found(NamedTuple):

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pipeline.recipients.formats import BadLine, Csv, Found, Ndjson, header, recognised
+from pipeline.recipients.formats import Csv, Found, Ndjson, header, recognised
+from schemas.batch import BadLine
 from schemas.errors import MALFORMED_REQUEST, Error
 
 #: A longer line is bad: nobody's fields take that much, and it must be held in memory until it ends.

@@ -216,7 +216,7 @@ class Runner:
     async def _explain_hole(self, message: Any, expected: int) -> None:
         """Ask the broker. What of a transaction is no record was left out by the client, which then tells; where it was
         restarted in between, or records expired unread, it cannot. Anything else that is missing is a lost record."""
-        async with client.consumer(self._kafka, isolation_level="read_committed") as reader:
+        async with client.consumer(self._kafka) as reader:
             partition = TopicPartition(message.topic, message.partition)
             reader.assign([partition])
             reader.seek(partition, expected)

@@ -29,6 +29,7 @@ STAGES = ("validate", "encode", "moderate", "price", "dispatch", "track")
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 30.0
 _DAY_MS = 24 * 3600 * 1000
+_BOTH = "compact,delete"
 
 
 class TopicMismatch(Exception):
@@ -67,6 +68,7 @@ class TopicNames:
         self.opt_outs = f"{prefix}opt-outs"
         self.lists = f"{prefix}lists"
         self.findings = f"{prefix}findings"
+        self.batches = f"{prefix}batches"
 
     def intake(self, lane: str = "") -> str:
         return f"{self.prefix}intake{lane}"
@@ -106,7 +108,7 @@ def catalogue(settings: Settings) -> list[Topic]:
     long = flow | {"retention.ms": str(7 * _DAY_MS)}
     dead = long | {"max.message.bytes": str(client.MAX_DEAD_LETTER_BYTES)}
     latest = {"cleanup.policy": "compact", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
-    state = latest | {"cleanup.policy": "compact,delete", "retention.ms": days, "segment.bytes": str(64 * 1024 * 1024)}
+    state = latest | {"cleanup.policy": _BOTH, "retention.ms": days, "segment.bytes": str(64 * 1024 * 1024)}
     found = []
     for lane in LANES:
         what = "priority lane: login codes, alerts" if lane else "everything"
@@ -150,6 +152,7 @@ def catalogue(settings: Settings) -> list[Topic]:
         Topic(names.ledger, "every movement of money, by account, kept for ever", n, kept, public=True),
         Topic(names.events, "accounts near or at a limit, low in credit, with traffic held", n, long, public=True),
         Topic(names.prices, "versions of the price list", 1, latest),
+        Topic(names.batches, "uploads: what each brought, and its bad lines", 1, long | {"cleanup.policy": _BOTH}),
     ]
     found += [
         Topic(names.changelog(stage), f"changelog of the {stage} stage's table", n, state)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.recipients import MAX_LINE_BYTES, BadLine, Distinct, Reader
+from pipeline.recipients import MAX_LINE_BYTES, Distinct, Reader
+from schemas.batch import BadLine
 
 ADA, BOB = {"number": "+391", "fields": {"name": "Ada"}}, {"number": "+392", "fields": {"name": "Bob"}}
 
