@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 import orjson
@@ -98,20 +98,3 @@ def _wanted(request: UploadRequest, account: AccountRecord) -> Wanted:
 
 def _refuse(code: int, message: str, status: int = HTTPStatus.UNPROCESSABLE_ENTITY) -> Refusal:
     return refuse(status, code, message)
-
-
-def told(record: batch.BatchRecord) -> dict[str, Any]:
-    """A batch as it was taken."""
-    return {
-        "id": record.id,
-        "requestId": record.id,
-        "name": record.name,
-        "createdAt": record.created_at,
-        "sender": record.sender,
-        "message": record.message,
-        "dryRun": record.dry_run,
-        "recipients": record.recipients,
-        "repeats": record.repeats,
-        "badLineCount": record.bad_line_count,
-        "badLines": [{"line": one.line, "reason": one.reason} for one in record.bad_lines],
-    }

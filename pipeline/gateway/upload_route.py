@@ -16,6 +16,7 @@ from pipeline.gateway.services import Services, services
 from pipeline.gateway.upload_body import Unusable
 from pipeline.gateway.upload_request import Wanted
 from pipeline.gateway.upload_spool import Spool
+from pipeline.store import batch_views
 from schemas import errors
 from schemas.batch import BatchRecord
 from schemas.errors import Error
@@ -63,7 +64,11 @@ async def upload(request: Request) -> Response:
     metrics.UPLOADS.labels("taken").inc()
     counts = {"recipients": answer.recipients, "repeats": answer.repeats, "bad_lines": answer.bad_line_count}
     log.info("upload.taken", account=account.name, batch=answer.id, seconds=seconds, **counts)
-    return Response(views.encode(upload_request.told(answer)), HTTPStatus.ACCEPTED, media_type="application/json")
+    return Response(
+        views.encode(batch_views.told(answer) | batch_views.bad_lines(answer)),
+        HTTPStatus.ACCEPTED,
+        media_type="application/json",
+    )
 
 
 async def _answer(request: Request, account: AccountRecord, at: Services) -> BatchRecord | Refusal:

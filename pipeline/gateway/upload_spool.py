@@ -25,7 +25,8 @@ class Spool:
     a thread.
 
     `head`: bytes that every request's record has beside its recipients; `mark`: stands for what else is asked for, in
-    the digest. `wrong` is set where the upload cannot be taken. Errors: 3001 no list, 3003 too many recipients, 3011 too large.
+    the digest. `wrong` is set where the upload cannot be taken. Errors: 3001 no list, 3003 too many recipients, 3011
+    too large.
     """
 
     def __init__(self, settings: Settings, reader: Reader, head: bytes, mark: bytes = b"") -> None:

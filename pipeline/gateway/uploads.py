@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 #: Given to the thread at a time: enough that passing it over is nothing, so little that others soon have their turn.
-_PIECE_BYTES = 256 * 1024
+_PIECE_BYTES = 64 * 1024
 #: Requests read from the file at a time.
 _READ_AHEAD = 16
 
