@@ -9,6 +9,7 @@ import typer
 
 from pipeline.commands import (
     accounts,
+    batches,
     bench,
     dead_letters,
     demo,
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for module in (
-    processes, demo, messages, in_doubt, inspect, accounts, statements, margin, holds, ledger, opt_outs,
+    processes, demo, messages, batches, in_doubt, inspect, accounts, statements, margin, holds, ledger, opt_outs,
     moderation_lists, show_topics, prices, dead_letters, bench,
 ):  # fmt: skip
     module.register(app)

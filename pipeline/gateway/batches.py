@@ -61,7 +61,7 @@ async def page(request: Request, cursor: Cursor = "", limit: Limit = 100) -> Res
     found = await asyncio.to_thread(Batches(model.engine).page, account.name, behind, limit + 1)
     last = found[limit - 1] if len(found) > limit else None
     told = [batch_views.told(one) for one in found[:limit]]
-    return _page(told, last and _cursor(last.created_at, last.id))
+    return _page(told, _cursor(last.created_at, last.id) if last else None)
 
 
 @router.get("/batches/{id:path}/errors", summary="Lines of an upload that gave no recipient")
@@ -105,7 +105,7 @@ async def messages(
         return problem(_no_cursor(cursor))
     rows, more = await asyncio.to_thread(found.store.messages, found.account, found.requests, behind, limit, states)
     body = views.encode([views.stored(row) for row in rows])
-    following = orjson.dumps(more and _cursor(str(more.request), str(more.index)))
+    following = orjson.dumps(_cursor(str(more.request), str(more.recipient)) if more else None)
     return Response(body[:-1] + b',"nextCursor":' + following + b"}", media_type=_JSON)
 
 

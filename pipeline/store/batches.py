@@ -28,10 +28,10 @@ _bad_lines = msgspec.json.Decoder(list[BadLine]).decode
 
 
 class Place(NamedTuple):
-    """Where a page goes on: behind a recipient (its place in the request) of a batch's request (the first is 1)."""
+    """Where a page goes on: behind a recipient (its place in its request) of a batch's request (the first is 1)."""
 
     request: int
-    index: int
+    recipient: int
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -91,6 +91,14 @@ class Batches:
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
         return _record(row) if row else None
+
+    def named(self, id_: str, account: str | None = None) -> list[BatchRecord]:
+        """Uploads of this id, whoever's they are or an account's."""
+        query = sql.select(batches).where(batches.c.id == id_).order_by(batches.c.account)
+        if account is not None:
+            query = query.where(batches.c.account == account)
+        with self._engine.connect() as connection:
+            return [_record(row) for row in connection.execute(query)]
 
     def page(self, account: str | None, before: tuple[str, str] | None, limit: int) -> list[BatchRecord]:
         """Uploads of an account, or of all, newest first, behind the one of this time and id."""
@@ -155,7 +163,7 @@ class Batches:
         found: list[StoredMessage] = []
         with self._engine.connect() as connection:
             for number in self._with(connection, account, requests, behind.request, states):
-                after = behind.index if number == behind.request else -1
+                after = behind.recipient if number == behind.request else -1
                 query = _select(account, [requests[number - 1]], states).where(messages.c.index > after)
                 query = query.order_by(messages.c.index).limit(limit + 1 - len(found))
                 found += [StoredMessage(*row) for row in connection.execute(query)]
