@@ -143,9 +143,10 @@ class Batches:
         currency = None
         with self._engine.connect() as connection:
             for some in _some(requests):
+                named = sql.select(there.batch).where(there.account == account, there.request_id.in_(some))
                 query = (
                     sql.select(there.kind, sql.func.sum(there.amount), sql.func.max(there.currency))
-                    .where(there.account == account, there.request_id.in_(some))
+                    .where(there.account == account, there.batch.in_(named))
                     .group_by(there.kind)
                 )
                 for kind, amount, currency in connection.execute(query):  # noqa: B007

@@ -75,8 +75,9 @@ ledger = sql.Table(
 sql.Index("ledger_by_kind", ledger.c.account, ledger.c.kind, ledger.c.sequence)
 sql.Index("ledger_by_time", ledger.c.account, ledger.c.at)
 
-# What a batch cost: few of an account's movements are of one request.
-sql.Index("ledger_by_request", ledger.c.account, ledger.c.request_id, ledger.c.kind)
+# What requests cost: their reserves name them, what follows names the internal batch only.
+sql.Index("ledger_by_request", ledger.c.account, ledger.c.request_id, ledger.c.batch)
+sql.Index("ledger_by_batch", ledger.c.account, ledger.c.batch)
 
 #: One row an upload (schemas/batch.py). `bad_lines`: JSON; `created_at` as `at` above.
 batches = sql.Table(

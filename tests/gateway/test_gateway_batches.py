@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 
-from pipeline.billing import PriceList, format_amount
+from pipeline.billing import PriceList
 from pipeline.store import batch_views
 from pipeline.store.batches import Batches
 from pipeline.store.database import open_database
@@ -36,10 +36,12 @@ def message(request, index, state, account="acme", **about):
 
 
 def movement(sequence, kind, amount, request, account="acme"):
+    """Only the reserve names the request."""
+    name = request if kind == Kind.RESERVE else None
     source, target = (side.format(account) for side in SIDES[kind])
     return LedgerEntry(
         account=account, sequence=sequence, kind=kind, amount=amount, currency="EUR", source=source, target=target,
-        balance=format_amount(0), reserved="0", at="2026-11-22T12:00:00.000Z", request_id=request,
+        balance="0", reserved="0", at="2026-11-22T12:00:00.000Z", request_id=name, batch=f"batch of {request}",
     )  # fmt: skip
 
 

@@ -28,4 +28,5 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("batches_by_time", "batches", ["account", "created_at", "id"])
-    op.create_index("ledger_by_request", "ledger", ["account", "request_id", "kind"])
+    op.create_index("ledger_by_request", "ledger", ["account", "request_id", "batch"])
+    op.create_index("ledger_by_batch", "ledger", ["account", "batch"])
