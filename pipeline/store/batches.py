@@ -201,9 +201,14 @@ class Batches:
 
 
 def _select(account: str, requests: Sequence[str], states: Sequence[str] = ()) -> sql.Select[Any]:
-    query = sql.select(*(messages.c[field] for field in StoredMessage.__struct_fields__))
-    query = query.where(messages.c.account == account, messages.c.request_id.in_(requests))
-    return query.where(messages.c.detailed_state.in_(states)) if states else query
+    """Messages of these requests. Their ids are read from the index by request, then the rows by these: asked for both
+    at once, SQLite looks through all of the account's rows."""
+    there = messages.c
+    ids = sql.select(there.id).where(there.account == account, there.request_id.in_(requests))
+    if states:
+        ids = ids.where(there.detailed_state.in_(states))
+    query = sql.select(*(there[field] for field in StoredMessage.__struct_fields__))
+    return query.where(there.account == account, there.id.in_(ids))
 
 
 def _some(things: Sequence[_T]) -> Iterator[Sequence[_T]]:
