@@ -11,6 +11,7 @@ from pipeline.commands import (
     account_money,
     accounts,
     audit,
+    batches,
     bench,
     callbacks,
     cancel,
@@ -41,9 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for module in (
-    processes, demo, messages, cancel, in_doubt, inspect, accounts, account_money, tokens, statements, margin, holds,
-    audit, ledger, opt_outs, moderation_lists, show_topics, prices, dead_letters, callbacks,
-    bench,
+    processes, demo, messages, batches, cancel, in_doubt, inspect, accounts, account_money, tokens, statements, margin,
+    holds, audit, ledger, opt_outs, moderation_lists, show_topics, prices, dead_letters, callbacks, bench,
 ):  # fmt: skip
     module.register(app)
 

@@ -66,6 +66,17 @@ class Otp(_Section):
     attempts: int = Field(default=5, ge=1, le=10)
 
 
+class Uploads(_Section):
+    """What one upload of recipients may be (docs/batches.md). `bytes`: as sent, unpacked, and on disk until it is
+    taken, each; `concurrent`: uploads at a time; `request_recipients`: how many share one intake record.
+    """
+
+    recipients: int = Field(default=1_000_000, ge=1, le=10_000_000)
+    bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    concurrent: int = Field(default=4, ge=1)
+    request_recipients: int = Field(default=1000, ge=1, le=10_000)
+
+
 class Moderation(_Section):
     """Prohibited content (docs/moderation.md). `terms`: files of prohibited terms, a term a line. The others: files of
     domains, a domain a line. `links`: "allowed" lets only the allowed domains stand in a text.
@@ -262,6 +273,7 @@ class Settings(BaseSettings):
     storage: Storage = Storage()
     gateway: Gateway = Gateway()
     otp: Otp = Otp()
+    uploads: Uploads = Uploads()
     moderation: Moderation = Moderation()
     billing: Billing = Billing()
     pumping: Pumping = Pumping()

@@ -5,7 +5,6 @@
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import socket
@@ -34,7 +33,7 @@ from pipeline.carriers.http import HttpCarrier
 from pipeline.carriers.routing import Router
 from pipeline.config import ConfigError, Settings
 from pipeline.numbers import classify
-from pipeline.ops import metrics, observe
+from pipeline.ops import interpreter, metrics, observe
 from pipeline.optouts import OptOutDirectory
 from pipeline.prices import PriceDirectory
 from pipeline.prohibited import WatchedLists
@@ -169,18 +168,6 @@ def run(settings: Settings, stages: list[str], instance: str | None) -> int:
     return asyncio.run(_Worker(settings, stages, instance).main())
 
 
-def _tune_python() -> None:
-    """Records make objects by the ten thousand and no cycles: by default Python collects them over and over in vain.
-
-    And a record passes between the loop and its consumer's thread several times a stage: a thread that waits 5 ms for
-    its turn each time makes a login code late.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
-    sys.setswitchinterval(0.001)
-
-
 def _tell_tasks(runners: list[Runner]) -> None:
     """SIGUSR1: what every task waits for, innermost last, to the log. For the day a worker seems to hang."""
     loops = [runner.app.consumer._thread.thread_loop for runner in runners]
@@ -223,7 +210,7 @@ class _Worker:
         store = asyncio.create_task(self._store()) if STORE in self._stages else None
         try:
             await asyncio.gather(*(self._start(name, producer) for name in self._stages if name != STORE))
-            _tune_python()
+            interpreter.tune()
             await self._wait(store)
             for task in tasks:
                 task.cancel()
@@ -302,9 +289,11 @@ class _Worker:
         await producer.stop()
 
     async def _store(self) -> None:
-        from pipeline.store.projector import run_projector  # brings SQLAlchemy, a third of a worker's start
+        from pipeline.store.batch_projector import run_batches  # brings SQLAlchemy, a third of a worker's start
+        from pipeline.store.projector import run_projector
 
-        await run_projector(self._settings, ready=self._store_ready, stop=self._stop)
+        messages = run_projector(self._settings, ready=self._store_ready, stop=self._stop)
+        await asyncio.gather(messages, run_batches(self._settings, stop=self._stop))
 
     def _look(self) -> bool:
         """Whether every stage reads records. In the loop's thread: to look at a Faust app is to bind it to a loop."""

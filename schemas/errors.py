@@ -79,6 +79,10 @@ URL_NOT_CALLABLE = 3070
 TOO_MANY_ENDPOINTS = 3071
 ENDPOINT_DISABLED = 3072
 
+BAD_LINES = 3085
+NO_RECIPIENTS = 3086
+UPLOAD_UNREADABLE = 3087
+
 #: Codes of prohibited content, which has consequences: blocklisting and a penalty.
 PROHIBITED_CODES = frozenset({PROHIBITED, PROHIBITED_REGIONAL})
 
@@ -122,6 +126,9 @@ CATALOGUE: dict[int, str] = {
     NO_RECEIPT: "The carrier sent no receipt within the message's validity.",
     UNAUTHENTICATED: "The bearer token is missing or not valid.",
     NOT_FOUND: "No such thing, or not yours.",
+    BAD_LINES: "Lines of the upload are bad and it asked for onError=refuse; nothing was taken.",
+    NO_RECIPIENTS: "No line of the upload gives a recipient.",
+    UPLOAD_UNREADABLE: "The upload is not of the form it says (multipart, NDJSON, gzip) or was cut; nothing was taken.",
     UNAVAILABLE: "The service cannot take requests now; repeat after the time in Retry-After.",
     REQUEST_UNDER_WAY: "A request of this requestId or Idempotency-Key is being worked on; repeat it in a moment.",
     SEND_AT: "The time to send at is past, or further ahead than messages are kept.",

@@ -48,8 +48,8 @@ def read(settings: Settings, topic: str) -> list[ConsumerRecord]:
         try:
             ends = await consumer.end_offsets(consumer.assignment())
             found: list[ConsumerRecord] = []
-            while sum(ends.values()) > len(found):
-                for records in (await consumer.getmany(timeout_ms=1000)).values():
+            while any([await consumer.position(place) < end for place, end in ends.items()]):
+                for records in (await consumer.getmany(timeout_ms=100)).values():
                     found += records
             return sorted(found, key=lambda record: (record.partition, record.offset))
         finally:

@@ -16,8 +16,9 @@ from pipeline.commands import status
 from pipeline.commands.common import ConfigOption, JsonOption, fail, producing, running, show_json
 from pipeline.commands.fates import Sent, Watch, show_table
 from pipeline.commands.reading import ask, catch_up, fail_without, partition_counts, poll, reading
-from pipeline.commands.recipients import Recipient, cut, distinct, read
+from pipeline.commands.recipients import cut, distinct, read
 from pipeline.config import Settings
+from pipeline.recipients import Recipient
 from pipeline.streaming.topics import BULK, PRIORITY, TopicNames
 
 #: Fates of an earlier request of the same id are believed after this: by then a refusal of the repeat would be told.
@@ -34,7 +35,8 @@ def send(
     text: Annotated[str, typer.Option(help="The text; {{field}} and {{field|default}} are filled in.")],
     to: Annotated[list[str], typer.Option(help="A number in E.164 format; may be repeated.")] = [],  # noqa: B006
     to_file: Annotated[
-        Path | None, typer.Option(help="A number a line, or CSV with a header number,field,… (- for standard input).")
+        Path | None,
+        typer.Option(help="A number a line, CSV with a header number,field,…, or NDJSON (- for standard input)."),
     ] = None,
     sender: Annotated[str | None, typer.Option(help="Alias of 3 to 11 letters, digits and spaces.")] = None,
     request_id: Annotated[
@@ -105,14 +107,12 @@ def _recipients(to: list[str], file: Path | None) -> list[Recipient]:
     from_file: list[Recipient] = []
     try:
         if file == Path("-"):
-            from_file = list(read(sys.stdin))
+            from_file = list(read(sys.stdin.buffer))
         elif file:
-            with file.open(encoding="utf-8", newline="") as lines:
-                from_file = list(read(lines))
+            with file.open("rb") as opened:
+                from_file = list(read(opened))
     except OSError as error:
         fail(f"--to-file {file}: {error.strerror}", 2)
-    except UnicodeDecodeError as error:
-        fail(f"--to-file {file}: not UTF-8 ({error.reason} at byte {error.start})", 2)
     recipients, repeats = distinct([*to, *from_file])
     if not recipients:
         fail("nobody to send to: give --to or --to-file", 2)

@@ -1,50 +1,36 @@
 """Recipients from the command line and from files, cut into requests that one record can hold."""
 
-import csv
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
 from pipeline.commands.common import fail
+from pipeline.recipients import Found, Reader, Recipient
 from schemas.intake import MAX_RECIPIENTS
 
-NUMBER = "number"
 #: What a request's other fields may take of a record's limit, the text aside.
 _MARGIN = 4096
+_BLOCK_BYTES = 256 * 1024
 
-Recipient = str | dict[str, Any]
 
+def read(file: BinaryIO) -> Iterator[Recipient]:
+    """A number a line, CSV whose header names `number` and the template's fields, or NDJSON (pipeline/recipients).
 
-def read(lines: Iterable[str]) -> Iterator[Recipient]:
-    """A number a line, or CSV whose header names `number` and the template's fields. Blank lines are left out.
-
-    What a number is worth is judged by the validate stage; only what is no such file ends the command.
+    What a number is worth is judged by the validate stage; a line that is none ends the command.
     """
-    rows = csv.reader(line.removeprefix("\ufeff") for line in lines)
-    header: list[str] | None = None
-    for cells in rows:
-        cells = [cell.strip() for cell in cells]
-        if not any(cells):
-            continue
-        if header is None:
-            header = cells if NUMBER in cells else []
-            if header:
-                continue
-        if header:
-            yield _with_fields(header, cells, rows.line_num)
-        elif len(cells) == 1:
-            yield cells[0]
-        else:
-            fail(f"line {rows.line_num}: a number a line, or a first line that names the columns: {NUMBER},name,…", 2)
+    reader = Reader()
+    for block in iter(lambda: file.read(_BLOCK_BYTES), b""):
+        yield from _good(reader, reader.feed(block))
+    yield from _good(reader, reader.finish())
 
 
-def _with_fields(header: list[str], cells: list[str], line: int) -> Recipient:
-    if len(cells) != len(header):
-        fail(f"line {line}: {len(cells)} columns, the header has {len(header)}", 2)
-    fields = dict(zip(header, cells, strict=True))
-    number = fields.pop(NUMBER)
-    return {"number": number, "fields": fields} if fields else number
+def _good(reader: Reader, found: Found) -> list[Recipient]:
+    if reader.wrong:
+        fail(reader.wrong.message, 2)
+    if found.bad:
+        fail(f"line {found.bad[0].line}: {found.bad[0].reason}", 2)
+    return found.recipients
 
 
 def distinct(given: Iterable[Recipient]) -> tuple[list[Recipient], int]:

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from pipeline.config import Settings
 from pipeline.gateway import (
+    batches,
     cancel,
     deliveries,
     drafts,
@@ -26,6 +27,7 @@ from pipeline.gateway import (
     prices,
     receipts,
     tokens,
+    upload_route,
 )
 from pipeline.gateway.edge import Edge
 from pipeline.gateway.problems import problem, refuse
@@ -35,6 +37,8 @@ from schemas import errors
 #: Each with its routes, in the order in which they are documented.
 _MODULES = (
     messages,
+    upload_route,
+    batches,
     otp,
     estimate,
     cancel,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 from fastapi import Response
@@ -21,7 +22,7 @@ class Refusal(msgspec.Struct, frozen=True):
     status: int
     error: Error
     headers: Mapping[str, str] = {}
-    members: Mapping[str, str] = {}
+    members: Mapping[str, Any] = {}
 
 
 def refuse(status: int, code: int, message: str, **headers: str) -> Refusal:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 
 import msgspec
 import structlog
@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from pipeline.config import Kafka
-from pipeline.streaming import client
+from pipeline.streaming import client, failpoint
 from schemas.errors import TOO_LARGE, UNAVAILABLE, Error
 
 log = structlog.get_logger()
@@ -18,6 +18,10 @@ log = structlog.get_logger()
 #: A client waits this long for an acknowledgement, then hears 503. Long enough for a leader to be elected.
 PATIENCE_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
+#: Whoever reads the topics waits for a transaction: one of a gateway that is gone ends after this.
+_TRANSACTION_SECONDS = 15.0
+#: Of these, for all records; what is left is for the commit's way to the brokers.
+_PRODUCE_SECONDS = 12.0
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -30,15 +34,15 @@ class Outgoing(msgspec.Struct, frozen=True):
     key: bytes | None = None
 
 
-class Publisher:
-    """Holds the producer, and replaces it when Kafka did not answer in time.
+class _Connection:
+    """Holds a producer, and replaces it when Kafka did not answer in time.
 
     An idempotent producer never gives up a record: once Kafka is back it would send what its client was told had
     failed. So the producer is dropped with all it holds; what is on the wire at that moment is in doubt, as ever.
     """
 
-    def __init__(self, kafka: Kafka) -> None:
-        self._kafka = kafka
+    def __init__(self, make: Callable[[], AIOKafkaProducer]) -> None:
+        self._make = make
         self._producer: AIOKafkaProducer | None = None
         self._connected = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
@@ -63,33 +67,31 @@ class Publisher:
             await _drop(self._producer)
         await asyncio.gather(*self._dropping)
 
-    async def publish(self, records: Sequence[Outgoing]) -> Error | None:
-        """None once every record is on all in-sync replicas. Errors: 3052 Kafka is away, 3011 a record is too large."""
-        producer = None
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._connected.wait()
-                producer = self._producer
-                assert producer
-                await asyncio.gather(
-                    *[await producer.send(r.topic, r.value, r.key, r.partition, r.timestamp_ms) for r in records]
-                )
-        except MessageSizeTooLargeError:
-            return Error(TOO_LARGE, f"larger than the {client.MAX_RECORD_BYTES} bytes a record may have; split it")
-        except (TimeoutError, KafkaError) as error:
-            log.error("gateway.kafka_away", error=repr(error))
-            if producer:
-                self._replace(producer)
-            return Error(UNAVAILABLE, "the message store does not answer; try again", permanent=False)
-        return None
+    async def producer(self) -> AIOKafkaProducer:
+        """The producer, once there is one; bound the wait."""
+        await self._connected.wait()
+        assert self._producer
+        return self._producer
+
+    def replace(self, failed: AIOKafkaProducer) -> None:
+        """Drop a producer, and connect anew."""
+        if failed is not self._producer:
+            return  # another request has found out before
+        self._producer = None
+        self._connected.clear()
+        task = asyncio.create_task(_drop(failed))
+        self._dropping.add(task)
+        task.add_done_callback(self._dropping.discard)
+        self.start()
 
     async def _connect(self) -> None:
         while True:
-            producer = client.producer(self._kafka)
+            producer = self._make()
             try:
                 await producer.start()
             except KafkaError as error:
                 log.warning("gateway.waiting", error=repr(error))
+                await _drop(producer)
                 await asyncio.sleep(_RETRY_SECONDS)
             except BaseException:
                 await _drop(producer)
@@ -99,15 +101,85 @@ class Publisher:
                 self._connected.set()
                 return
 
-    def _replace(self, failed: AIOKafkaProducer) -> None:
-        if failed is not self._producer:
-            return  # another request has found out before
-        self._producer = None
-        self._connected.clear()
-        task = asyncio.create_task(_drop(failed))
-        self._dropping.add(task)
-        task.add_done_callback(self._dropping.discard)
-        self.start()
+
+class Publisher(_Connection):
+    """Records, each by itself."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        super().__init__(lambda: client.producer(kafka))
+
+    async def publish(self, records: Sequence[Outgoing]) -> Error | None:
+        """None once every record is on all in-sync replicas. Errors: 3052 Kafka is away, 3011 a record is too large."""
+        producer = None
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                producer = await self.producer()
+                await asyncio.gather(
+                    *[await producer.send(r.topic, r.value, r.key, r.partition, r.timestamp_ms) for r in records]
+                )
+        except MessageSizeTooLargeError:
+            return _too_large()
+        except (TimeoutError, KafkaError) as error:
+            log.error("gateway.kafka_away", error=repr(error))
+            if producer:
+                self.replace(producer)
+            return _away()
+        return None
+
+
+class Transactions(_Connection):
+    """Records, all or none. One transaction at a time: let callers take turns.
+
+    `name`: the same at every start of this gateway, and no other's: a new producer of a name ends what one before it
+    left open. A transaction that fails is left to that as well.
+    """
+
+    def __init__(self, kafka: Kafka, name: str) -> None:
+        timeout = int(_TRANSACTION_SECONDS * 1000)
+        super().__init__(lambda: client.producer(kafka, transactional_id=name, transaction_timeout_ms=timeout))
+
+    async def ready(self) -> Error | None:
+        """None once no earlier transaction of this name is open or undecided. Error 3052: Kafka is away."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self.producer()
+        except TimeoutError:
+            return _away()
+        return None
+
+    async def commit(self, records: AsyncIterable[Outgoing]) -> Error | None:
+        """None once all records are there, for all readers of committed records, and for good. Errors: 3052, where none
+        will be seen (or, if the commit itself was cut off, all: `ready`, then the topics tell); 3011."""
+        producer = await self.producer()
+        try:
+            async with asyncio.timeout(_PRODUCE_SECONDS):
+                await producer.begin_transaction()
+                sent = [
+                    await producer.send(r.topic, r.value, r.key, r.partition, r.timestamp_ms) async for r in records
+                ]
+                await asyncio.gather(*sent)
+                failpoint.reach("gateway.transaction-produced")
+                await producer.commit_transaction()
+                failpoint.reach("gateway.transaction-committed")
+        except MessageSizeTooLargeError:
+            self.replace(producer)
+            return _too_large()
+        except (TimeoutError, KafkaError) as error:
+            log.error("gateway.transaction_failed", error=repr(error))
+            self.replace(producer)
+            return _away()
+        except BaseException:
+            self.replace(producer)
+            raise
+        return None
+
+
+def _away() -> Error:
+    return Error(UNAVAILABLE, "the message store does not answer; try again", permanent=False)
+
+
+def _too_large() -> Error:
+    return Error(TOO_LARGE, f"larger than the {client.MAX_RECORD_BYTES} bytes a record may have; split it")
 
 
 async def _drop(producer: AIOKafkaProducer) -> None:

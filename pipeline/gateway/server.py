@@ -12,6 +12,7 @@ from pipeline.gateway import tls
 from pipeline.gateway.app import create_app
 from pipeline.gateway.connections import Connection, Connections
 from pipeline.gateway.publisher import PATIENCE_SECONDS
+from pipeline.ops import interpreter
 
 #: Clients keep connections open for tens of seconds; closing later than they do never cuts a request off.
 _KEEP_ALIVE_SECONDS = 75
@@ -65,7 +66,9 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # The server raises the signal again after its orderly end; that end is all it was for.
         signal.signal(number, _ended)
-    server(settings).run()
+    ready = server(settings)
+    interpreter.tune()
+    ready.run()
 
 
 def _ended(_: int, __: FrameType | None) -> None:

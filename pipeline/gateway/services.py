@@ -22,6 +22,7 @@ from pipeline.gateway.idempotency import Recent
 from pipeline.gateway.otp_register import OtpDirectory
 from pipeline.gateway.preview import Judge, Wires
 from pipeline.gateway.publisher import Publisher
+from pipeline.gateway.uploads import Uploads
 from pipeline.optouts import OptOutDirectory
 from pipeline.prices import PriceDirectory
 from pipeline.prohibited import WatchedLists
@@ -71,12 +72,14 @@ class Services:
         self.minimum = _minimum(settings)
         self.callbacks = CallbackServices(settings, self.publisher)
         self.webhooks = {name: _webhook(name, carrier) for name, carrier in settings.http_carriers.items()}
+        self.uploads = Uploads(settings)
         self.read_model: ReadModel | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self) -> None:
         """Begin to come up; `missing` tells how far it is."""
         self.publisher.start()
+        self.uploads.start()
         self.callbacks.start()
         begun = {name: follower.start() for name, follower in self._following.items()}
         begun["readModel"] = self._open_read_model()
@@ -90,6 +93,7 @@ class Services:
                 await task
         if self.read_model:
             self.read_model.close()
+        await self.uploads.stop()
         await self.callbacks.stop()
         for follower in reversed(self._following.values()):
             await follower.stop()

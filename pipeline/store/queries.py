@@ -86,6 +86,11 @@ class ReadModel:
     def __init__(self, engine: sql.Engine) -> None:
         self._engine = engine
 
+    @property
+    def engine(self) -> sql.Engine:
+        """The database, for questions that stand in modules of their own."""
+        return self._engine
+
     def get(self, account: str, id_: str) -> StoredMessage | None:
         """The account's message of this id; None also where it is another account's."""
         query = _select.where(messages.c.account == account, messages.c.id == id_)

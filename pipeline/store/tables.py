@@ -75,6 +75,32 @@ ledger = sql.Table(
 sql.Index("ledger_by_kind", ledger.c.account, ledger.c.kind, ledger.c.sequence)
 sql.Index("ledger_by_time", ledger.c.account, ledger.c.at)
 
+# What requests cost: their reserves name them, what follows names the internal batch only.
+sql.Index("ledger_by_request", ledger.c.account, ledger.c.request_id, ledger.c.batch)
+sql.Index("ledger_by_batch", ledger.c.account, ledger.c.batch)
+
+#: One row an upload (schemas/batch.py). `bad_lines`: JSON; `created_at` as `at` above.
+batches = sql.Table(
+    "batches",
+    metadata,
+    sql.Column("account", sql.Text, primary_key=True),
+    sql.Column("id", sql.Text, primary_key=True),
+    sql.Column("name", sql.Text),
+    sql.Column("created_at", sql.Text, nullable=False),
+    sql.Column("recipients", sql.Integer, nullable=False),
+    sql.Column("requests", sql.Integer, nullable=False),
+    sql.Column("repeats", sql.Integer, nullable=False),
+    sql.Column("bad_line_count", sql.Integer, nullable=False),
+    sql.Column("bad_lines", sql.Text, nullable=False),
+    sql.Column("sender", sql.Text, nullable=False),
+    sql.Column("message", sql.Text, nullable=False),
+    sql.Column("dry_run", sql.Boolean, nullable=False),
+    sql.Column("digest", sql.Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+sql.Index("batches_by_time", batches.c.account, batches.c.created_at, batches.c.id)
+
 #: Up to where the topics are in the tables: written in the transaction of the rows.
 offsets = sql.Table(
     "offsets",

@@ -56,9 +56,11 @@ def producer(kafka: Kafka, **more: Any) -> AIOKafkaProducer:
 
 
 def consumer(kafka: Kafka, *topics: str, **more: Any) -> AIOKafkaConsumer:
-    """A consumer that never commits by itself and reads from the beginning where nothing is committed."""
+    """A consumer of what is committed that never commits by itself, and reads from the beginning where nothing is
+    committed of its own."""
     settings = {
         "enable_auto_commit": False,
+        "isolation_level": "read_committed",
         "auto_offset_reset": "earliest",
         "max_partition_fetch_bytes": 2 * MAX_RECORD_BYTES,
     }

@@ -3,8 +3,8 @@
 When a table's recovery ends, Faust seeks to the committed offsets while a fetch may be in flight; what that fetch
 brings is then thrown away with the streams' queues, and later commits pass the hole. Here a seek first stops the flow
 and waits for the fetch in flight, and partitions without a commit go to their beginning (aiokafka leaves them where
-they are). `Positions` is the guard beside it: source topics are neither compacted nor transactional, so offsets are
-contiguous and a hole can be seen (where a producer of requests uses transactions, their markers explain it).
+they are). `Positions` is the guard beside it: source topics are not compacted, so offsets are contiguous and a hole can
+be seen. Only committed records are read, and where a transaction left a hole it is known (holes.py).
 
 Before partitions are given up Faust waits until every record that began its way is acknowledged. Here it begins with
 `draining`: what no window works on yet is dropped, so that it waits for the windows under way only.
@@ -19,6 +19,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.drivers.aiokafka import ensure_aiokafka_TP
 from faust.types import TP
+
+from pipeline.streaming import holes
 
 log = structlog.get_logger()
 
@@ -63,7 +65,20 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         each make their own, and then a subscription waits in the one that nobody serves."""
         thread = super()._new_consumer_thread()
         assert thread.method_queue is not None
+        create = thread._create_worker_consumer
+
+        def committed_only(transport: driver.Transport) -> AIOKafkaConsumer:
+            consumer = create(transport)
+            consumer._isolation_level = "read_committed"  # Faust asks for it in its own transactions only
+            return consumer
+
+        thread._create_worker_consumer = committed_only
         return thread
+
+    async def pass_over(self, tp: TP, first: int, past: int) -> None:
+        """These offsets (`past` exclusive) hold no records: let the commit go on behind them. Faust knows of a hole
+        only where it stands behind a record of this assignment, and would never commit past one at its beginning."""
+        await self._add_gap(tp, first, past - 1)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         self._fetches += 1
@@ -130,9 +145,10 @@ class Positions:
         return None
 
     def next(self, tp: TP, default: int) -> int:
-        """The offset that comes next; `default` where that is not known yet."""
-        return self._next.get(tp, self._consumer.starts.get(tp, default))
+        """The offset that comes next, behind a hole that is known; `default` where that is not known yet."""
+        return holes.past(tp, self._next.get(tp, self._consumer.starts.get(tp, default)))
 
     def accept(self, tp: TP, offset: int) -> None:
         """Go on behind `offset`."""
         self._next[tp] = max(offset + 1, self._next.get(tp, 0))
+        holes.forget(tp, self._next[tp])

@@ -22,7 +22,7 @@ from faust.types import TP
 
 from pipeline.config import Settings
 from pipeline.ops import metrics
-from pipeline.streaming import client, failpoint, pulse
+from pipeline.streaming import client, failpoint, holes, pulse
 from pipeline.streaming.ceiling import Ceiling, Halted
 from pipeline.streaming.consumer import Consumer, Positions
 from pipeline.streaming.courtesy import courtesy
@@ -62,6 +62,7 @@ class Runner:
             self._agent(inbox)
 
     def _agent(self, inbox: "_Inbox") -> None:
+        holes.watch(inbox.source.topic)
         topic = self.app.topic(
             inbox.source.topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
         )
@@ -211,13 +212,16 @@ class Runner:
             message = event.message
             expected = self._positions.hole_before(message.tp, message.offset, generation)
             if expected is not None:
-                await self._explain_hole(message, expected)
+                if holes.past(message.tp, expected) != message.offset:
+                    await self._explain_hole(message, expected)
+                await self._consumer.pass_over(message.tp, expected, message.offset)
                 self._positions.accept(message.tp, message.offset)
         return current
 
     async def _explain_hole(self, message: Any, expected: int) -> None:
-        """A transaction's marker takes an offset and is no record. Anything else that is missing is a lost record."""
-        async with client.consumer(self._kafka, isolation_level="read_committed") as reader:
+        """Ask the broker. What of a transaction is no record was left out by the client, which then tells; where it was
+        restarted in between, or records expired unread, it cannot. Anything else that is missing is a lost record."""
+        async with client.consumer(self._kafka) as reader:
             partition = TopicPartition(message.topic, message.partition)
             reader.assign([partition])
             reader.seek(partition, expected)

@@ -33,6 +33,7 @@ _DAY_MS = 24 * 3600 * 1000
 _RETENTION = "retention.ms"
 #: Where a setting of a topic comes from (Kafka's DescribeConfigs): from the topic itself.
 _OF_THE_TOPIC = 1
+_BOTH = "compact,delete"
 
 
 class TopicMismatch(Exception):
@@ -79,6 +80,7 @@ class TopicNames:
         self.callback_results = f"{prefix}callback-results"
         self.callback_deliveries = f"{prefix}callback-deliveries"
         self.endpoints = f"{prefix}endpoints"
+        self.batches = f"{prefix}batches"
 
     def intake(self, lane: str = "") -> str:
         return f"{self.prefix}intake{lane}"
@@ -120,8 +122,8 @@ def catalogue(settings: Settings) -> list[Topic]:
     latest = {"cleanup.policy": "compact", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
     # Of no use after an hour or so; old segments go as wholes.
     hour, day = str(_DAY_MS // 24), str(_DAY_MS)
-    brief = latest | {"cleanup.policy": "compact,delete", "retention.ms": day, "segment.ms": hour}
-    state = latest | {"cleanup.policy": "compact,delete", "retention.ms": days, "segment.bytes": str(64 * 1024 * 1024)}
+    brief = latest | {"cleanup.policy": _BOTH, "retention.ms": day, "segment.ms": hour}
+    state = latest | {"cleanup.policy": _BOTH, "retention.ms": days, "segment.bytes": str(64 * 1024 * 1024)}
     found = []
     for lane in LANES:
         what = "priority lane: login codes, alerts" if lane else "everything"
@@ -176,6 +178,7 @@ def catalogue(settings: Settings) -> list[Topic]:
         Topic(names.events, "accounts near or at a limit, low in credit, with traffic held", n, long, public=True),
         Topic(names.audit, "who administered what, kept for a year", 1, year, public=True),
         Topic(names.prices, "versions of the price list", 1, latest),
+        Topic(names.batches, "uploads: what each brought, and its bad lines", 1, long | {"cleanup.policy": _BOTH}),
     ]
     found += [
         Topic(names.changelog(stage), f"changelog of the {stage} stage's table", n, state)

@@ -1,3 +1,4 @@
+from io import BytesIO
 from typing import Any
 
 import orjson
@@ -10,28 +11,25 @@ from pipeline.commands.recipients import cut, distinct, read
 from schemas.intake import MAX_RECIPIENTS
 
 
-def test_a_number_a_line() -> None:
-    assert list(read(["\ufeff+391\n", "\n", " +392 \r\n"])) == ["+391", "+392"]
+def test_lists_of_every_kind() -> None:
+    assert list(read(BytesIO(b"+391\n\n +392 \r\n"))) == ["+391", "+392"]
+    assert list(read(BytesIO(b"name;number\nAda;+391\n"))) == [{"number": "+391", "fields": {"name": "Ada"}}]
+    assert list(read(BytesIO(b'{"number": "+391"}\n"+392"'))) == ["+391", "+392"]
 
 
-def test_csv_with_fields() -> None:
-    lines = ["\ufeffname, number\n", '"Lovelace, Ada",+391\n', "\n", ",+392\n"]
-    assert list(read(lines)) == [
-        {"number": "+391", "fields": {"name": "Lovelace, Ada"}},
-        {"number": "+392", "fields": {"name": ""}},
-    ]
-
-
-def test_csv_of_numbers_alone() -> None:
-    assert list(read(["number\n", "+391\n"])) == ["+391"]
-
-
-@pytest.mark.parametrize("lines", [["+391,Ada\n"], ["number,name\n", "+391\n"]])
-def test_what_is_no_such_file_is_said_with_its_line(lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"+391,Ada\n", "names no column number"),
+        (b"number,name\n+391,Ada\n+392", "line 3: 1 columns"),
+        (b"+391\n\xff\n", "line 2: not UTF-8"),
+    ],
+)
+def test_what_is_no_such_file_is_said_with_its_line(data: bytes, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as ended:
-        list(read(lines))
+        list(read(BytesIO(data)))
     assert ended.value.exit_code == 2
-    assert f"line {len(lines)}: " in capsys.readouterr().err
+    assert said in capsys.readouterr().err
 
 
 def test_each_number_once_the_first_wins() -> None:
