@@ -13,7 +13,9 @@ from pipeline.config import Settings
 from pipeline.gateway import messages, money, operations, opt_outs, prices, receipts
 from pipeline.gateway.edge import Edge
 from pipeline.gateway.problems import problem, refuse
+from pipeline.gateway.routing import mount
 from pipeline.gateway.services import Services
+from pipeline.numbers import classify
 from schemas import errors
 
 
@@ -23,6 +25,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises ConfigError where a carrier's secret cannot be used.
     """
     services = Services(settings)
+    classify("+393331234567")  # loads the numbering plans now, not with the first message
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -34,8 +37,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="sms-pipeline", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.services = services
-    for module in (messages, money, prices, opt_outs, receipts, operations):
-        app.include_router(module.router)
+    modules = (messages, money, prices, opt_outs, receipts, operations)
+    mount(app, [module.router for module in modules])
     app.add_middleware(Edge)
     app.add_exception_handler(RequestValidationError, _bad_parameters)
     app.add_exception_handler(HTTPException, _no_route)
