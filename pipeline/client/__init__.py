@@ -4,23 +4,34 @@ It needs nothing of the platform: no Kafka, no Faust, no web framework is import
 """
 
 from pipeline.client.answers import (
+    BadLine,
     Balance,
+    Batch,
+    Cancellation,
+    Count,
+    Delivery,
+    Endpoint,
+    Estimate,
     Fault,
     Message,
     Movement,
     OptedOut,
     OptOut,
     Price,
+    Refused,
+    Replay,
     Spend,
+    Verification,
 )  # fmt: skip
 from pipeline.client.clients import AsyncClient, Client
 from pipeline.client.errors import ApiError, BadAnswer, BadSignature, ClientError, StillOpen, Unreachable
 from pipeline.client.exchange import Retries
-from pipeline.client.messages import Callback, Recipient
+from pipeline.client.requests import Callback, Options, Recipient
 from pipeline.client.signatures import verify_callback
 
 __all__ = [
-    "ApiError", "AsyncClient", "BadAnswer", "BadSignature", "Balance", "Callback", "Client", "ClientError", "Fault",
-    "Message", "Movement", "OptOut", "OptedOut", "Price", "Recipient", "Retries", "Spend", "StillOpen", "Unreachable",
-    "verify_callback",
+    "ApiError", "AsyncClient", "BadAnswer", "BadLine", "BadSignature", "Balance", "Batch", "Callback", "Cancellation",
+    "Client", "ClientError", "Count", "Delivery", "Endpoint", "Estimate", "Fault", "Message", "Movement", "OptOut",
+    "OptedOut", "Options", "Price", "Recipient", "Refused", "Replay", "Retries", "Spend", "StillOpen", "Unreachable",
+    "Verification", "verify_callback",
 ]  # fmt: skip

@@ -1,5 +1,8 @@
 """What goes wrong, as exceptions: a client's users expect them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class ClientError(Exception):
     """Base of everything that this client raises of itself.
@@ -13,8 +16,9 @@ class ClientError(Exception):
 class ApiError(ClientError):
     """The gateway refused.
 
-    `status`: of HTTP. `code`: as docs/errors and the contract have it; None where something on the way answered instead
+    `status`: of HTTP. `code`: as the contract has it; None where something on the way answered instead
     of the gateway. `permanent`: the same again will be refused again. `retry_after`: seconds, where it was told.
+    `details`: the whole problem, such as `badLines` of an upload or the `id` of a message that was blocked.
     """
 
     def __init__(
@@ -26,6 +30,7 @@ class ApiError(ClientError):
         permanent: bool,
         retry_after: float | None = None,
         request_id: str | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(f"{code or f'HTTP {status}'}: {message}")
         self.status = status
@@ -34,6 +39,7 @@ class ApiError(ClientError):
         self.permanent = permanent
         self.retry_after = retry_after
         self.request_id = request_id
+        self.details = details or {}
 
 
 class Unreachable(ClientError):

@@ -19,7 +19,7 @@ T = TypeVar("T")
 #: Answers after which the same may succeed a moment later.
 _PASSING = {429, 502, 503, 504}
 #: Answers that are not for good, and not worth repeating at once.
-_NOT_PERMANENT = _PASSING | {408, 425, 500}
+_NOT_PERMANENT = {408, 425, 500}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Retries:
         backoff: float = min(self.longest, self.first * 2**tried) * random.uniform(0.5, 1)  # noqa: S311  (no secret)
         if isinstance(outcome, NoAnswer):
             return backoff if call.repeatable or not outcome.sent else None
-        if outcome.status not in _PASSING or not (call.repeatable or outcome.status == HTTPStatus.TOO_MANY_REQUESTS):
+        if not _passing(outcome) or not (call.repeatable or outcome.status == HTTPStatus.TOO_MANY_REQUESTS):
             return None
         asked = retry_after(outcome)
         if asked is None:
@@ -129,6 +129,12 @@ def _value(call: Call[T], outcome: Answer | NoAnswer) -> T:
     return read_answer(call, outcome.body)
 
 
+def _passing(answer: Answer) -> bool:
+    """Whether the same may succeed a moment later: also where the first try of it is still being worked on."""
+    under_way = answer.status == HTTPStatus.CONFLICT and "retry-after" in answer.headers
+    return answer.status in _PASSING or under_way
+
+
 class _Problem(msgspec.Struct):
     """Problem details (RFC 9457) with the contract's `code` and `message`."""
 
@@ -141,16 +147,19 @@ def refused(answer: Answer, request_id: str | None = None) -> ApiError:
     """The error that an answer tells, also one that no gateway wrote."""
     try:
         told = msgspec.json.decode(answer.body, type=_Problem)
+        details = msgspec.json.decode(answer.body, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        told = _Problem()
+        told, details = _Problem(), {}
     known = answer.status in set(HTTPStatus)
+    passing = answer.status in _NOT_PERMANENT or _passing(answer)
     return ApiError(
         answer.status,
         told.code,
         told.message or (HTTPStatus(answer.status).phrase if known else "unknown status"),
-        permanent=answer.status not in _NOT_PERMANENT if told.permanent is None else told.permanent,
+        permanent=not passing if told.permanent is None else told.permanent,
         retry_after=retry_after(answer),
         request_id=request_id,
+        details=details,
     )
 
 

@@ -1,86 +1,39 @@
-"""Operations on messages, as pure functions from their arguments to calls."""
+"""Operations on messages that were sent, as pure functions from their arguments to calls."""
 
 import time
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date
 from http import HTTPStatus
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from pipeline.client.answers import Message
-from pipeline.client.calls import Call, Page, data, json_body, new_request_id, segment
+from pipeline.client.answers import Cancellation, Count, Message
+from pipeline.client.calls import Call, Page, data, json_body, segment
 from pipeline.client.errors import ApiError, StillOpen
 from pipeline.client.exchange import Pause, Script
+from pipeline.client.requests import period
 
-#: Of `wait`: the first pause, by how much each is longer than the one before, and the longest, in seconds.
-_FIRST_PAUSE, _GROWTH, _LONGEST_PAUSE = 0.1, 1.5, 5.0
-
+#: Of waiting: the first pause, by how much each is longer than the one before, and the longest, in seconds.
+FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 0.1, 1.5, 5.0
 #: Greater than any id (hex digits).
 _PAST_EVERY_ID = "~"
 
 _read_message = data(Message)
 _read_messages = data(list[Message])
+_read_cancellation = data(Cancellation)
+_read_counts = data(list[Count])
 
 
-class Recipient(TypedDict):
-    """A number with the values of the template's fields."""
+class _Listed(msgspec.Struct, rename="camel"):
+    """`next_cursor`: absent where the gateway pages by skip alone."""
 
-    number: str
-    fields: NotRequired[Mapping[str, str | int | float]]
-
-
-class Callback(TypedDict):
-    """Where the fate of each message is told."""
-
-    url: str
-    method: NotRequired[Literal["JSON", "POST"]]
-    field: NotRequired[str]
-    retry: NotRequired[int]
-    headers: NotRequired[Mapping[str, str]]
-    custom: NotRequired[Mapping[str, Any]]
+    data: list[Message]
+    next_cursor: str | UnsetType | None = UNSET
 
 
-def send(
-    recipient: str | Recipient | Iterable[str | Recipient],
-    message: str,
-    *,
-    sender: str | None = None,
-    region: Literal["WW", "IT", "ES"] | None = None,
-    dry_run: bool = False,
-    fail_on_multiple_messages: bool = False,
-    transliterate: bool = False,
-    validity_seconds: int | None = None,
-    send_at: datetime | None = None,
-    callback: str | Callback | None = None,
-    custom: Mapping[str, Any] | None = None,
-    request_id: str | None = None,
-) -> Call[Message]:
-    """Send a text to one recipient or up to 10,000; returns once it is durable, mostly in the state NEW.
-
-    `message` may hold {{fields}}, filled for each recipient. `region`: the endpoint whose rules and prices hold. The
-    same `request_id` again sends nothing again; without one it is made here, so that repeats of this call are harmless.
-    """
-    id_ = request_id or new_request_id()
-    single = isinstance(recipient, str | Mapping)
-    options = {
-        "dryRun": dry_run or None,
-        "failOnMultipleMessages": fail_on_multiple_messages or None,
-        "transliterate": transliterate or None,
-        "validitySeconds": validity_seconds,
-        "sendAt": send_at and moment(send_at),
-    }
-    request = {
-        "requestId": id_,
-        "sender": sender,
-        "recipients": [recipient] if single else list(recipient),
-        "message": message,
-        "options": given(options) or None,
-        "callback": {"url": callback} if isinstance(callback, str) else callback,
-        "custom": custom,
-    }
-    path = f"/{region}-messages" if region else "/messages"
-    return Call("POST", path, _read_message, **json_body(given(request)), request_id=id_)
+_read_listed = msgspec.json.Decoder(_Listed).decode
 
 
 def get(id: str) -> Call[Message]:
@@ -93,52 +46,89 @@ def page(skip: int = 0, limit: int = 100) -> Call[list[Message]]:
     return Call("GET", "/messages", _read_messages, query={"skip": skip, "limit": limit})
 
 
-def every(*, page_size: int = 100) -> Call[Page[Message]]:
-    """The account's messages, newest first, each once; those sent meanwhile are not among them."""
+def every(
+    *,
+    state: str | Sequence[str] | None = None,
+    recipient: str | None = None,
+    request_id: str | Sequence[str] | None = None,
+    batch: str | None = None,
+    country: str | None = None,
+    sender: str | None = None,
+    custom: Mapping[str, str] | None = None,
+    since: date | None = None,
+    until: date | None = None,
+    page_size: int = 100,
+) -> Call[Page[Message]]:
+    """The account's messages, newest first, each once: all, or those that match everything that is given. Those sent
+    meanwhile are not among them."""
+    members = {f"custom.{name}": value for name, value in (custom or {}).items()}
+    filters = {"state": state, "recipient": recipient, "requestId": request_id, "batch": batch}
+    filters |= {"countryCode": country, "sender": sender, **members, **period(since, until)}
 
-    def ask(skip: int, oldest: str) -> Call[Page[Message]]:
+    def ask(oldest: str, **where: Any) -> Call[Page[Message]]:
         def read(body: bytes) -> Page[Message]:
-            found = _read_messages(body)
-            # Ids grow. What was sent meanwhile pushes messages of the last page into this one.
-            new = [one for one in found if one.id < oldest]
+            found = _read_listed(body)
+            # Ids grow. Where pages go by skip, what was sent meanwhile pushes messages of the last page into this one.
+            new = [one for one in found.data if one.id < oldest]
             last = new[-1].id if new else oldest
-            return Page(new, ask(skip + page_size, last) if len(found) == page_size else None)
+            if isinstance(found.next_cursor, str):
+                return Page(new, ask(last, cursor=found.next_cursor))
+            if found.next_cursor is UNSET and len(found.data) == page_size:
+                return Page(new, ask(last, skip=where.get("skip", 0) + page_size))
+            return Page(new, None)
 
-        return Call("GET", "/messages", read, query={"skip": skip, "limit": page_size})
+        return Call("GET", "/messages", read, query={**filters, **where, "limit": page_size})
 
-    return ask(0, _PAST_EVERY_ID)
+    return ask(_PAST_EVERY_ID)
 
 
 def wait(id: str, timeout: float = 60.0) -> Script[Message]:
     """The message once it is final, asked for again and again. StillOpen: it is not within `timeout` seconds;
     ApiError 404: it has not even appeared."""
+    found: Message = yield from until(get(id), lambda message: message.final, timeout, f"message {id}")
+    return found
+
+
+def until(call: Call[Any], done: Any, timeout: float, what: str) -> Script[Any]:
+    """What a call gives once that is `done`; the read model follows the pipeline within moments, so what is not found
+    may yet appear."""
     deadline = time.monotonic() + timeout
-    pause = _FIRST_PAUSE
+    pause = FIRST_PAUSE
     while True:
         missing: ApiError | None = None
-        last: Message | None = None
+        last: Any = None
         try:
-            last = yield get(id)
+            last = yield call
         except ApiError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise
-            missing = error  # the read model follows the pipeline within moments
-        if last is not None and last.final:
+            missing = error
+        if last is not None and done(last):
             return last
         left = deadline - time.monotonic()
         if left <= 0:
-            raise missing or StillOpen(f"message {id} has no final state after {timeout:g} s", last)
+            raise missing or StillOpen(f"{what} is not final after {timeout:g} s", last)
         yield Pause(min(pause, left))
-        pause = min(pause * _GROWTH, _LONGEST_PAUSE)
+        pause = min(pause * GROWTH, LONGEST_PAUSE)
 
 
-def moment(at: datetime) -> str:
-    """A time as the gateway reads it (RFC 3339)."""
-    if at.tzinfo is None:
-        raise ValueError(f"{at}: a time without its zone; use datetime.now(UTC) or astimezone()")
-    return msgspec.to_builtins(at)  # type: ignore[no-any-return]
+def cancel(id: str) -> Call[Cancellation]:
+    """Do not send a message after all; the state it had. Its fate tells whether this came in time: `wait` for it.
+    ApiError 409: it is known to be too late."""
+    return Call("DELETE", f"/messages/{segment(id)}", _read_cancellation)
 
 
-def given(members: Mapping[str, Any]) -> dict[str, Any]:
-    """The members that were given."""
-    return {name: value for name, value in members.items() if value is not None}
+def cancel_request(request_id: str) -> Call[Cancellation]:
+    """The same of every message of a request; they are told by `states`, as far as they are known."""
+    return Call("POST", "/messages/cancel", _read_cancellation, **json_body({"requestId": request_id}))
+
+
+def statistics(
+    *by: Literal["day", "country", "operator", "carrier", "state"],
+    since: date | None = None,
+    until: date | None = None,
+) -> Call[list[Count]]:
+    """Messages and parts by up to three of these, by day if nothing is said, of whole days: the last 30 if nothing else
+    is said."""
+    query = {"by": list(by) or ["day"], **period(since, until)}
+    return Call("GET", "/statistics", _read_counts, query=query)

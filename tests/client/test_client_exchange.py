@@ -5,7 +5,9 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -30,7 +32,12 @@ def sent(flaky: Flaky) -> list[dict[str, Any]]:
     return [json.loads(asked.body) for asked in flaky.asked]
 
 
-@pytest.mark.parametrize("first", [AWAY, Reply(429, b""), Reply(502, b"<html>"), Reply(0)], ids=lambda r: str(r.status))
+UNDER_WAY = Reply(409, {"code": 3053, "message": "under way"}, {"Retry-After": "0"})
+
+
+@pytest.mark.parametrize(
+    "first", [AWAY, UNDER_WAY, Reply(429, b""), Reply(502, b"<html>"), Reply(0)], ids=lambda reply: str(reply.status)
+)
 def test_post_is_repeated_with_the_same_request_id(flaky: Flaky, client: Any, first: Reply) -> None:
     flaky.replies[:] = [first, first, Reply(201)]
     assert client.send(NUMBER, "Hello").state == "NEW"
@@ -177,7 +184,34 @@ def test_every_message_comes_once_while_others_are_sent(flaky: Flaky, client: An
     found = [int(one.id, 16) for one in client.messages(page_size=3)]
     assert found == [9, 8, 7, 6, 5, 4]
     skips = [asked.path.partition("skip=")[2].partition("&")[0] for asked in flaky.asked]
-    assert skips == ["0", "3", "6", "9"]
+    assert skips == ["", "3", "6", "9"]
+
+
+def test_messages_are_filtered_and_pages_followed_by_cursor(flaky: Flaky, client: Any) -> None:
+    def page(cursor: str | None, *ids: int) -> Reply:
+        found = [{"id": f"{number:024x}", "state": "NEW"} for number in ids]
+        return Reply(200, {"data": found, "nextCursor": cursor})
+
+    flaky.replies[:] = [page("c1", 9, 8), page("c2"), page(None, 7)]
+    found = client.messages(state=["NEW", "PENDING"], custom={"order": "7"}, since=date(2026, 11, 22), page_size=2)
+    assert [int(one.id, 16) for one in found] == [9, 8, 7]
+    queries = [parse_qs(asked.path.partition("?")[2]) for asked in flaky.asked]
+    filters = {"state": ["NEW", "PENDING"], "custom.order": ["7"], "from": ["2026-11-22"], "limit": ["2"]}
+    assert queries == [filters, filters | {"cursor": ["c1"]}, filters | {"cursor": ["c2"]}]
+
+
+@pytest.mark.parametrize("operation", ["verify_otp", "create_endpoint", "rotate_secret", "replay"])
+def test_what_would_be_done_twice_is_not_repeated_where_an_answer_is_lost(
+    flaky: Flaky, client: Any, operation: str
+) -> None:
+    arguments = {
+        "verify_otp": (NUMBER, "402913"), "create_endpoint": ("https://example.com", ["message.*"]),
+        "rotate_secret": ("ep_1",), "replay": (),
+    }  # fmt: skip
+    flaky.replies[:] = [Reply(0)]
+    with pytest.raises(Unreachable):
+        getattr(client, operation)(*arguments[operation])
+    assert len(flaky.asked) == 1
 
 
 def test_pages_are_followed(flaky: Flaky, client: Any) -> None:

@@ -4,7 +4,7 @@ import json
 import string
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.client import ApiError, BadAnswer, Message, messages, money
+from pipeline.client import ApiError, BadAnswer, Endpoint, Message, messages, money, sending
 from pipeline.client.calls import Call, data, nothing, read_answer
 from pipeline.client.exchange import Answer, refused, retry_after
 
@@ -67,6 +67,7 @@ def test_any_refusal_is_an_error_with_a_message(status: int, body: bytes, header
         (503, {"code": 3052, "message": "away"}, 3052, False),
         (429, {"code": 3060, "message": "slow down"}, 3060, False),
         (409, {"code": 3053, "message": "under way", "permanent": False}, 3053, False),
+        (409, {"code": 3080, "message": "too late"}, 3080, True),
         (502, "<html>", None, False),
         (404, "", None, True),
     ],
@@ -113,17 +114,49 @@ def test_an_id_is_one_segment_of_the_path(id: str) -> None:
 
 
 def test_only_what_is_given_is_sent() -> None:
-    call = messages.send("+393331234567", "Hello")
+    call = sending.send("+393331234567", "Hello")
     assert isinstance(call.body, bytes)
     assert json.loads(call.body) == {
         "requestId": call.request_id, "recipients": ["+393331234567"], "message": "Hello"
     }  # fmt: skip
-    assert messages.send("+393331234567", "Hello").request_id != call.request_id
+    assert sending.send("+393331234567", "Hello").request_id != call.request_id
 
 
 def test_times_have_zones() -> None:
     with pytest.raises(ValueError, match="zone"):
-        messages.send("+393331234567", "Hello", send_at=datetime(2026, 11, 22))  # noqa: DTZ001
+        sending.send("+393331234567", "Hello", send_at=datetime(2026, 11, 22))  # noqa: DTZ001
+
+
+def test_options_are_sent_as_the_contract_names_them() -> None:
+    call = sending.send(
+        ["+393331234567"], "Hi", sender="ACME", dry_run=True, transliterate=True, validity_seconds=60,
+        send_at=datetime(2030, 1, 31, 9, tzinfo=timezone(timedelta(hours=1))), quiet_hours=("21:00", "08:00"),
+        callback={"url": "https://example.com", "retry": 3}, custom={"order": 7}, region="IT",
+    )  # fmt: skip
+    assert (call.path, call.request_id is None) == ("/IT-messages", False)
+    assert isinstance(call.body, bytes)
+    assert json.loads(call.body) == {
+        "requestId": call.request_id, "recipients": ["+393331234567"], "message": "Hi", "sender": "ACME",
+        "options": {
+            "dryRun": True, "transliterate": True, "validitySeconds": 60, "sendAt": "2030-01-31T08:00:00Z",
+            "quietHours": {"from": "21:00", "to": "08:00"},
+        },
+        "callback": {"url": "https://example.com", "retry": 3}, "custom": {"order": 7},
+    }  # fmt: skip
+
+
+def test_an_otps_key_is_a_string_of_structured_fields() -> None:
+    assert sending.otp("+393331234567", request_id='a "b" \\').headers["Idempotency-Key"] == '"a \\"b\\" \\\\"'
+    for wrong in ("é", "a\nX: y"):
+        with pytest.raises(ValueError, match="printable ASCII"):
+            sending.otp("+393331234567", request_id=wrong)
+
+
+def test_what_is_secret_is_not_shown() -> None:
+    message = Message(id="1", state="NEW", otp="402913", message="Your code is 402913")
+    endpoint = Endpoint(id="ep_1", url="https://example.com", events=["message.*"], secret="whsec_c2VjcmV0")
+    assert "402913" not in repr(message)
+    assert "c2VjcmV0" not in repr([endpoint])
 
 
 def test_client_is_light() -> None:
