@@ -19,6 +19,7 @@ from rich.table import Table
 from pipeline import ids
 from pipeline.commands.common import ConfigOption, JsonOption, fail, show_json
 from pipeline.commands.demo import requests
+from pipeline.ops.usage import cpu_seconds, resident
 from schemas.states import Detailed
 
 if TYPE_CHECKING:
@@ -41,12 +42,19 @@ def bench(
     interval: Annotated[float, typer.Option(min=0.0, help="Seconds between login codes.")] = 0.2,
     workers: Annotated[int, typer.Option(help="Processes of each group of stages.", min=1, max=64)] = 1,
     personalised: Annotated[bool, typer.Option("--personalised", help="Every text of the campaign its own.")] = False,
+    http: Annotated[bool, typer.Option("--http", help="Measure the gateway instead, beside a bare route.")] = False,
+    connections: Annotated[int, typer.Option(min=1, max=1000, help="--http: requests at a time.")] = 64,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="--http: length of each measurement.")] = 5.0,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="--http: times that all are measured in turn.")] = 4,
     as_json: JsonOption = False,
 ) -> None:
     """Measure throughput, latency of the priority lane, CPU and memory on this machine."""
     from pipeline.ops.rig import Rig
 
     console = Console(stderr=True)
+    if http:
+        _bench_http(console, config_file, workers, as_json, connections=connections, seconds=seconds, rounds=rounds)
+        return
     console.print(f"Starting the system, then {recipients:,} recipients and {single} login codes …")
     with Rig(config_file, carrier=_CARRIER, workers=workers) as rig:
         result = asyncio.run(_Bench(rig, recipients, single, interval, personalised, console).run())
@@ -56,6 +64,20 @@ def bench(
         _show(console, result)
     if result["stored"] < recipients + single:
         fail(f"{recipients + single - result['stored']} messages have no final state")
+
+
+def _bench_http(console: Console, config_file: Path | None, workers: int, as_json: bool, **how: Any) -> None:
+    from pipeline.commands import bench_http
+    from pipeline.ops.rig import Rig
+
+    console.print("Starting the system and a bare FastAPI route, then loading them in turns …")
+    with Rig(config_file, carrier=_CARRIER, workers=workers) as rig:
+        asyncio.run(bench_http.open_account(rig))
+        result = bench_http.HttpBench(rig, console=console, **how).run()
+    if as_json:
+        show_json(result)
+    else:
+        bench_http.show(console, result)
 
 
 class _Bench:
@@ -188,10 +210,10 @@ class _Bench:
 
     def _measure_memory(self, moment: str) -> None:
         for name, pid in self._processes().items():
-            self._memory.setdefault(name, {})[moment] = _resident(pid)
+            self._memory.setdefault(name, {})[moment] = resident(pid)
 
     def _cpu(self) -> dict[str, float]:
-        return {name: _cpu_seconds(pid) for name, pid in self._processes().items()}
+        return {name: cpu_seconds(pid) for name, pid in self._processes().items()}
 
 
 class _Accepted(msgspec.Struct, rename="camel"):
@@ -199,24 +221,6 @@ class _Accepted(msgspec.Struct, rename="camel"):
 
     reference: str
     accepted_at: str
-
-
-def _resident(pid: int) -> int:
-    """Resident memory in megabytes; 0 where the system does not tell."""
-    try:
-        fields = Path(f"/proc/{pid}/statm").read_text().split()
-    except OSError:
-        return 0
-    return int(fields[1]) * 4096 // 1_000_000
-
-
-def _cpu_seconds(pid: int) -> float:
-    """User and system time so far; 0 where the system does not tell."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / 100
 
 
 def _percentiles(values: list[float]) -> dict[str, Any]:

@@ -31,7 +31,9 @@ from pipeline.gateway import (
 )
 from pipeline.gateway.edge import Edge
 from pipeline.gateway.problems import problem, refuse
+from pipeline.gateway.routing import mount
 from pipeline.gateway.services import Services
+from pipeline.numbers import classify
 from schemas import errors
 
 #: Each with its routes, in the order in which they are documented.
@@ -67,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises ConfigError where a carrier's secret cannot be used.
     """
     services = Services(settings)
+    classify("+393331234567")  # loads the numbering plans now, not with the first message
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -78,8 +81,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="sms-pipeline", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.services = services
-    for module in _MODULES:
-        app.include_router(module.router)
+    mount(app, [module.router for module in _MODULES])
     if origins := settings.gateway.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
     app.add_middleware(Edge, guard=services.guard, access_log=settings.gateway.access_log)
