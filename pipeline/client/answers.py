@@ -304,7 +304,7 @@ class DeliveredEvent(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """An attempt at a callback. `endpoint`: None of a request's own callback. `state`: delivered, retrying or given-up."""
+    """An attempt at a callback. `endpoint`: None of a request's own. `state`: delivered, retrying or given-up."""
 
     id: str
     at: datetime
