@@ -1,8 +1,7 @@
 """What an upload asks for beside its recipients: a request of the intake, its name, and what bad lines mean."""
 
-import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Annotated, Literal
 
@@ -12,8 +11,6 @@ from pydantic import Field, ValidationError
 
 from pipeline.accounts import AccountRecord
 from pipeline.gateway.problems import Refusal, malformed, refuse
-from pipeline.gateway.sending import examine
-from pipeline.gateway.services import Services
 from pipeline.text import Template
 from schemas import batch, errors, intake
 from schemas.errors import Error
@@ -52,9 +49,11 @@ class Wanted(msgspec.Struct, frozen=True):
         return self.head[:-1] + b',"requestId":' + id_ + b',"recipients":' + recipients + b"}"
 
 
-def parse(body: bytes, account: AccountRecord, key: str | None, at: Services) -> Wanted | Refusal:
+def parse(
+    body: bytes, account: AccountRecord, key: str | None, examine: Callable[[intake.Request], object]
+) -> Wanted | Refusal:
     """The request, checked as far as it is the same for all. `key`: the Idempotency-Key, which may stand for
-    requestId."""
+    requestId. `examine`: tells the Error of a request that cannot be sent."""
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -73,7 +72,7 @@ def parse(body: bytes, account: AccountRecord, key: str | None, at: Services) ->
     except ValidationError as found:
         return malformed(found, data)
     request.sender = request.sender or intake.DEFAULT_SENDER
-    seen = examine(request, time.time_ns() // 1_000_000, at)
+    seen = examine(request)
     if isinstance(seen, Error):
         return Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, seen)
     return _wanted(request, account)

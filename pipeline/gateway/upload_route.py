@@ -12,6 +12,7 @@ from pipeline.accounts import AccountRecord
 from pipeline.gateway import metrics, upload_body, upload_request, views
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.reading import authenticate
+from pipeline.gateway.sending import examine
 from pipeline.gateway.services import Services, services
 from pipeline.gateway.upload_body import Unusable
 from pipeline.gateway.upload_request import Wanted
@@ -77,7 +78,8 @@ async def _answer(request: Request, account: AccountRecord, at: Services) -> Bat
     try:
         opened = await upload_body.opened(request, body, limit)
         key = request.headers.get("idempotency-key")
-        wanted = upload_request.parse(opened.request, account, key, at)
+        now = time.time_ns() // 1_000_000
+        wanted = upload_request.parse(opened.request, account, key, lambda request: examine(request, now, at))
         if isinstance(wanted, Refusal):
             raise Unusable(wanted)
         spool = await at.uploads.spooled(wanted, opened.kind, opened.recipients)
