@@ -27,9 +27,23 @@ SCOPES = {
     ("DELETE", "/tokens/{id}"): Scope.ADMIN,
 }
 #: By the path's first part: which of an account's things (see `World` of the test) stands for its parameter.
-THINGS = {"messages": "message", "tokens": "token", "opt-outs": "number"}
+THINGS = {
+    "messages": "message",
+    "batches": "batch",
+    "drafts": "draft",
+    "callbacks": "endpoint",
+    "tokens": "token",
+    "opt-outs": "number",
+}
 #: Bodies that are taken, or that are at least read.
+_ENDPOINT = {"url": "https://client.example/told", "events": ["message"]}
 BODIES: dict[tuple[str, str], Any] = {
+    ("POST", "/messages/cancel"): {"requestId": "nobodys"},
+    ("POST", "/otp/verify"): {"recipient": "+393331234567", "code": "12345"},
+    ("POST", "/callbacks/endpoints"): _ENDPOINT,
+    ("PUT", "/callbacks/endpoints/{id}"): _ENDPOINT,
+    ("POST", "/callbacks/endpoints/{id}/secrets"): {},
+    ("POST", "/callbacks/endpoints/{id}/test"): {},
     ("POST", "/tokens"): {"name": "another"},
     ("POST", "/opt-outs"): {"recipients": ["+393339999999"]},
 }

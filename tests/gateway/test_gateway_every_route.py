@@ -11,7 +11,9 @@ from routes import SHARED, Route, every
 from serving import Gateway, configured, eventually, put_accounts, serving
 
 from pipeline.accounts import AccountRecord
+from pipeline.callbacks.endpoints import Endpoint
 from pipeline.config import Settings
+from pipeline.drafts import Draft
 from pipeline.gateway.app import create_app
 from pipeline.optouts import OptOut
 from pipeline.store.database import open_database
@@ -24,6 +26,7 @@ from schemas.status import StatusRecord
 
 OWNER, STRANGER = "owner-of-things", "stranger"
 NUMBER, REQUEST, SENDER = "+393335551234", "request-of-owner", "OWNERS"
+DRAFT, ENDPOINT, AT = "d" * 16, "e" * 24, "2026-11-22T10:00:00.000Z"
 ROUTES = every(create_app(Settings(kafka={"bootstrap_servers": "127.0.0.1:1"})))
 
 
@@ -34,6 +37,9 @@ class World(NamedTuple):
     message: str
     number: str
     token: str
+    batch: str
+    draft: str
+    endpoint: str
     tokens: dict[tuple[str, Scope], str]
 
     def ask(self, route: Route, token: str | None, value: str) -> httpx.Response:
@@ -57,11 +63,11 @@ def world(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worl
     tokens = {key: secret for key, (secret, _) in made.items()}
     with serving(settings) as gateway:
         eventually(lambda: gateway.http.get("/health/ready").status_code == 200)
-        yield World(gateway, message, NUMBER, made[OWNER, Scope.READ][1].id, tokens)
+        yield World(gateway, message, NUMBER, made[OWNER, Scope.READ][1].id, REQUEST, DRAFT, ENDPOINT, tokens)
 
 
 def _remember(settings: Settings, message: str) -> None:
-    """A message, a movement and an opt-out of the owner."""
+    """A message, a movement, an opt-out, a draft and an endpoint of the owner."""
     told = StatusRecord(
         id=message, request_id=REQUEST, index=0, account=OWNER, sender=SENDER, recipient=NUMBER,
         international_prefix="39", country_code="IT", state=STATE[Detailed.DELIVERED], detailed_state="DELIVERED",
@@ -85,6 +91,12 @@ def _remember(settings: Settings, message: str) -> None:
     engine.dispose()
     gone = OptOut(OWNER, NUMBER, "2026-11-22T10:00:00.000Z", "api")
     broker.produce(settings, names.opt_outs, [(gone.key, gone.value, None)])
+    draft = Draft(OWNER, DRAFT, msgspec.Raw(msgspec.json.encode({"recipient": NUMBER, "message": "Hello"})), AT, AT)
+    broker.produce(settings, names.drafts, [(draft.key, draft.value, None)])
+    told_at = Endpoint(
+        id=ENDPOINT, account=OWNER, url="https://owner.example/", events=[], secrets=[], created_at=AT, updated_at=AT
+    )
+    broker.produce(settings, names.endpoints, [(told_at.key, told_at.value, None)])
 
 
 def refused(answer: httpx.Response, status: int, code: int) -> str:
@@ -120,7 +132,7 @@ def test_things_of_another_account_are_not_there(world: World, route: Route) -> 
 @pytest.mark.parametrize("route", [route for route in ROUTES if not route.has_parameter], ids=" ".join)
 def test_lists_of_another_account_hold_nothing_of_mine(world: World, route: Route) -> None:
     answer = world.ask(route, world.tokens[STRANGER, route.scope], "")
-    marks = [OWNER, NUMBER, NUMBER[1:], REQUEST, SENDER, world.message, world.token, "7.00"]
+    marks = [OWNER, NUMBER, NUMBER[1:], REQUEST, SENDER, world.message, world.token, DRAFT, ENDPOINT, "7.00"]
     assert not [mark for mark in marks if mark in answer.text]
     if route.method == "GET" and route not in SHARED and "tokens" not in route.path:
         data = answer.json().get("data", [])
@@ -132,5 +144,9 @@ def test_the_owner_finds_what_nobody_else_does(world: World) -> None:
     read, admin = world.tokens[OWNER, Scope.READ], world.tokens[OWNER, Scope.ADMIN]
     assert world.ask(Route("GET", "/messages/{id}"), read, world.message).json()["data"]["recipient"] == NUMBER
     assert world.ask(Route("GET", "/opt-outs/{number}"), read, NUMBER).status_code == 200
+    for path, name in (
+        ("/batches/{id:path}", REQUEST), ("/drafts/{id}", DRAFT), ("/callbacks/endpoints/{id}", ENDPOINT)
+    ):  # fmt: skip
+        assert world.ask(Route("GET", path), read, name).status_code == 200, path
     assert world.ask(Route("GET", "/balance"), read, "").json()["data"]["balance"] == "7.00"
     assert world.token in world.ask(Route("GET", "/tokens"), admin, "").text
