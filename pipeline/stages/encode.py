@@ -6,6 +6,7 @@ hash, and what is missing of it (a crash between two slices) gets the ids of the
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,11 +17,13 @@ from pipeline.ops import metrics
 from pipeline.records import Batch, Content, Rejected, decode_batches
 from pipeline.stages.common import count_in, count_out, split
 from pipeline.streaming.stage import Decide, Record, Source, Step
-from pipeline.streaming.state import View
 from pipeline.streaming.topics import LANES, TopicNames
 from pipeline.text import Template, Wire, fill, several
 from schemas import errors
 from schemas.errors import Error
+
+if TYPE_CHECKING:
+    from pipeline.streaming.state import View
 
 
 class Seen(msgspec.Struct, array_like=True):
@@ -64,7 +67,7 @@ def _agent(settings: Settings, names: TopicNames, router: Router, lane: str) -> 
     return decide
 
 
-def recognise(batch: Batch, record: Record, view: View, here: set[tuple[bytes, int]]) -> Batch | None:
+def recognise(batch: Batch, record: Record, view: "View", here: set[tuple[bytes, int]]) -> Batch | None:
     """The batch under its true id, noted as seen; None where another record brought it, or this one (`here`) before.
 
     Noted before it goes on: were it the other way round, a repeat in the other lane could slip in between a crash and

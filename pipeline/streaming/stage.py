@@ -7,11 +7,13 @@ dead letters, draining, back-pressure) is in window.py and runner.py, once, for 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.streaming.outbox import Headers, Outbox
-from pipeline.streaming.state import View
 from pipeline.streaming.topics import PRIORITY
+
+if TYPE_CHECKING:  # it brings Faust and RocksDB, which the gateway, using stages' functions, has no use for
+    from pipeline.streaming.state import View
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Step:
     `save` makes what an action has put first durable at once, in the middle of the action.
     """
 
-    view: View
+    view: "View"
     outbox: Outbox
     breathe: Callable[[], Awaitable[None]] = turn_of_the_loop
     draining: asyncio.Event = field(default_factory=asyncio.Event)
