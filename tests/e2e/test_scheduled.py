@@ -1,5 +1,4 @@
-"""Scheduled and cancelled messages in a whole system: sent once and not early over a kill, or never; the books
-agree."""
+"""Scheduled and cancelled messages in a whole system: sent once and not early over a kill, or never; the books hold."""
 
 import json
 import os
