@@ -68,11 +68,13 @@ class Otp(_Section):
 
 class Uploads(_Section):
     """What one upload of recipients may be (docs/batches.md). `bytes`: as sent, unpacked, and on disk until it is
-    taken, each; `concurrent`: uploads at a time; `request_recipients`: how many share one intake record.
+    taken, each; `seconds`: for all of it to come; `concurrent`: uploads at a time; `request_recipients`: how many share
+    one intake record.
     """
 
     recipients: int = Field(default=1_000_000, ge=1, le=10_000_000)
     bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    seconds: float = Field(default=900.0, gt=0)
     concurrent: int = Field(default=4, ge=1)
     request_recipients: int = Field(default=1000, ge=1, le=10_000)
 

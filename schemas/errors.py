@@ -82,6 +82,7 @@ ENDPOINT_DISABLED = 3072
 BAD_LINES = 3085
 NO_RECIPIENTS = 3086
 UPLOAD_UNREADABLE = 3087
+UPLOAD_SLOW = 3088
 
 #: Codes of prohibited content, which has consequences: blocklisting and a penalty.
 PROHIBITED_CODES = frozenset({PROHIBITED, PROHIBITED_REGIONAL})
@@ -128,7 +129,8 @@ CATALOGUE: dict[int, str] = {
     NOT_FOUND: "No such thing, or not yours.",
     BAD_LINES: "Lines of the upload are bad and it asked for onError=refuse; nothing was taken.",
     NO_RECIPIENTS: "No line of the upload gives a recipient.",
-    UPLOAD_UNREADABLE: "The upload is not of the form it says (multipart, NDJSON, gzip) or was cut; nothing was taken.",
+    UPLOAD_UNREADABLE: "The upload is not of the form it says, or is cut; nothing was taken.",
+    UPLOAD_SLOW: "The upload took longer than it may; nothing was taken.",
     UNAVAILABLE: "The service cannot take requests now; repeat after the time in Retry-After.",
     REQUEST_UNDER_WAY: "A request of this requestId or Idempotency-Key is being worked on; repeat it in a moment.",
     SEND_AT: "The time to send at is past, or further ahead than messages are kept.",

@@ -1,5 +1,6 @@
 """`POST /batches`: a message to as many recipients as a file names."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from pipeline.accounts import AccountRecord
 from pipeline.gateway import metrics, upload_body, upload_request, views
+from pipeline.gateway.idempotency import key_of
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.reading import authenticate
 from pipeline.gateway.sending import examine
@@ -75,14 +77,20 @@ async def upload(request: Request) -> Response:
 async def _answer(request: Request, account: AccountRecord, at: Services) -> BatchRecord | Refusal:
     limit = at.settings.uploads.bytes
     body = upload_body.received(request, limit)
+    seconds = at.settings.uploads.seconds
     try:
-        opened = await upload_body.opened(request, body, limit)
-        key = request.headers.get("idempotency-key")
-        now = time.time_ns() // 1_000_000
-        wanted = upload_request.parse(opened.request, account, key, lambda request: examine(request, now, at))
-        if isinstance(wanted, Refusal):
-            raise Unusable(wanted)
-        spool = await at.uploads.spooled(wanted, opened.kind, opened.recipients)
+        async with asyncio.timeout(seconds):
+            opened = await upload_body.opened(request, body, limit)
+            key, now = key_of(request), time.time_ns() // 1_000_000
+            if isinstance(key, Refusal):
+                raise Unusable(key)
+            wanted = upload_request.parse(opened.request, account, key, lambda request: examine(request, now, at))
+            if isinstance(wanted, Refusal):
+                raise Unusable(wanted)
+            spool = await at.uploads.spooled(wanted, opened.kind, opened.recipients)
+    except TimeoutError:
+        message = f"the upload did not come within {seconds:g} s; split it, or send it gzipped"
+        return refuse(HTTPStatus.REQUEST_TIMEOUT, errors.UPLOAD_SLOW, message, Connection="close")
     except Unusable as unusable:
         if unusable.drain:
             await _drain(body)

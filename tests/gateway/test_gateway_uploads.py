@@ -24,7 +24,7 @@ MOST_BYTES = 400_000
 def gateway(kafka, tmp_path_factory):
     """Small limits: 10 recipients a record, 2,000 an upload."""
     settings = configured(kafka, tmp_path_factory.mktemp("gateway"))
-    uploads = Uploads(recipients=2_000, bytes=MOST_BYTES, concurrent=2, request_recipients=10)
+    uploads = Uploads(recipients=2_000, bytes=MOST_BYTES, concurrent=2, request_recipients=10, seconds=5)
     settings = settings.model_copy(update={"uploads": uploads})
     broker.create_topics(settings)
     put_accounts(
@@ -133,7 +133,7 @@ def test_ndjson_may_bring_the_request_on_its_first_line(gateway, packed):
 
 def test_the_same_upload_again_is_answered_and_other_content_refused(gateway):
     body = "number,name\n" + "\n".join(f"{number},Ada" for number in numbers(30))
-    first = taken(post(gateway, body, headers={"Idempotency-Key": "again"}))
+    first = taken(post(gateway, body, headers={"Idempotency-Key": '"again"'}))
     assert first["id"] == "again"
     for same in (body, body.replace(",", ";").replace("\n", "\r\n"), gzip.compress(body.encode())):
         assert taken(post(gateway, same, requestId="again")) == first
@@ -234,6 +234,12 @@ def raw(gateway, length, body):
     )
     connection.sendall(head.encode() + body)
     return connection
+
+
+def test_an_upload_that_does_not_come_to_its_end_is_not_waited_for(gateway):
+    with raw(gateway, 10_000, REQUEST_PART) as connection:
+        connection.settimeout(20)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 408 ")
 
 
 def counted(gateway, result):
