@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _CODES, _POSTS = 1_000, 20
 #: Posts in bulk at a time: enough that the gateway always has one.
 _BULK_CONNECTIONS = 4
-_POLL_SECONDS = 0.05
+_WIDTH = 120
+_POLL_SECONDS = 0.2
 _START_SECONDS = 20.0
 _PATIENCE_SECONDS = 300.0
 _FINAL = {state.name for state in Detailed if state >= Detailed.DELIVERED}
@@ -157,7 +158,9 @@ def _summary(rounds: Sequence[_Measured]) -> dict[str, Any]:
 
 
 def show(console: Console, result: dict[str, Any]) -> None:
-    """The figures as a table."""
+    """The figures as a table, whole also where the output is no terminal."""
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDTH)
     table = Table(title=f"{result['connections']} connections, rounds of {result['secondsEach']:g} s")
     for column in ("", "a second", "recipients a second", "p50 ms", "p99 ms", "CPU µs"):
         table.add_column(column, justify="right" if column else "left")
