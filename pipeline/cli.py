@@ -22,6 +22,7 @@ from pipeline.commands import (
     opt_outs,
     prices,
     processes,
+    read_model,
     show_topics,
     statements,
 )
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 for module in (
     processes, demo, messages, in_doubt, inspect, accounts, statements, margin, holds, ledger, opt_outs,
-    moderation_lists, show_topics, prices, dead_letters, bench,
+    moderation_lists, show_topics, prices, dead_letters, read_model, bench,
 ):  # fmt: skip
     module.register(app)
 

@@ -55,3 +55,7 @@ CLOUDEVENT_SOURCE = b"sms-pipeline"
 TEXT_HEADER = "sms_text"
 #: Beside it, where it is known: the operator that the recipient's number range was given to.
 OPERATOR_HEADER = "sms_operator"
+#: Header of a message's first status record: its request's options that are not the default, as JSON.
+OPTIONS_HEADER = "sms_options"
+#: Header of every status record of a request with a callback: the callback as the request has it, as JSON.
+CALLBACK_HEADER = "sms_callback"

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from pipeline.config import Settings
-from pipeline.gateway import messages, money, operations, opt_outs, prices, receipts
+from pipeline.gateway import messages, money, operations, opt_outs, prices, queries, receipts
 from pipeline.gateway.edge import Edge
 from pipeline.gateway.problems import problem, refuse
 from pipeline.gateway.services import Services
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="sms-pipeline", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.services = services
-    for module in (messages, money, prices, opt_outs, receipts, operations):
+    for module in (messages, queries, money, prices, opt_outs, receipts, operations):
         app.include_router(module.router)
     app.add_middleware(Edge)
     app.add_exception_handler(RequestValidationError, _bad_parameters)

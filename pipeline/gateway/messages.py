@@ -1,13 +1,11 @@
-"""`/messages`: requests into the intake topics, messages out of the read model."""
+"""`POST /messages`: requests into the intake topics."""
 
-import asyncio
 import time
 import uuid
 from http import HTTPStatus
-from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from pipeline import ids
@@ -16,12 +14,11 @@ from pipeline.gateway import views
 from pipeline.gateway.preview import preview
 from pipeline.gateway.problems import Refusal, malformed, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
-from pipeline.gateway.reading import authenticate, read_body, reader
+from pipeline.gateway.reading import authenticate, read_body
 from pipeline.gateway.services import Services, services
 from schemas import errors, intake
 from schemas.errors import Error
 
-MAX_PAGE = 1000
 _PRIORITY = ".priority"
 
 router = APIRouter(tags=["Messages"])
@@ -43,34 +40,6 @@ async def create(request: Request) -> Response:
     if isinstance(wanted, Refusal):
         return problem(wanted)
     return await _take(wanted, at)
-
-
-@router.get("/messages", summary="Messages of the account, newest first")
-async def page(
-    request: Request,
-    skip: Annotated[int, Query(ge=0, le=2**31)] = 0,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
-) -> Response:
-    """A page of the read model, which follows the pipeline within moments."""
-    asked = await reader(request)
-    if isinstance(asked, Refusal):
-        return problem(asked)
-    account, model = asked
-    rows = await asyncio.to_thread(model.page, account.name, skip, limit)
-    return Response(views.encode([views.stored(row) for row in rows]), media_type="application/json")
-
-
-@router.get("/messages/{id}", summary="One message of the account")
-async def get(request: Request, id: str) -> Response:
-    """A message of the token's account; another's is not found."""
-    asked = await reader(request)
-    if isinstance(asked, Refusal):
-        return problem(asked)
-    account, model = asked
-    row = await asyncio.to_thread(model.get, account.name, id.lower())
-    if row is None:
-        return problem(refuse(HTTPStatus.NOT_FOUND, errors.NOT_FOUND, f"no message {id[:64]!r} of this account"))
-    return Response(views.encode(views.stored(row)), media_type="application/json")
 
 
 def parse(body: bytes, account: AccountRecord) -> intake.Request | Refusal:

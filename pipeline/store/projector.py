@@ -17,10 +17,11 @@ from pipeline.config import Settings
 from pipeline.store import metrics
 from pipeline.store.database import open_database
 from pipeline.store.in_force import InForce
-from pipeline.store.writer import Moved, Told, Writer
+from pipeline.store.upkeep import Upkeep
+from pipeline.store.writer import Moved, Restarted, Told, Writer
 from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
-from schemas.status import OPERATOR_HEADER, TEXT_HEADER
+from schemas.status import CALLBACK_HEADER, OPERATOR_HEADER, OPTIONS_HEADER, TEXT_HEADER
 
 log = structlog.get_logger()
 
@@ -34,6 +35,9 @@ _GATHER_SECONDS = 0.05
 _FETCH_WAIT_MS = 5_000
 #: Longest wait for the versions of the price list; then they are asked for again.
 _PRICES_SECONDS = 10.0
+
+_HEADERS = frozenset({TEXT_HEADER, OPERATOR_HEADER, OPTIONS_HEADER, CALLBACK_HEADER})
+_NO_OPTIONS = "{}"
 
 #: The topics that are read: of statuses, and of movements of money.
 Topics = tuple[str, str]
@@ -55,15 +59,19 @@ async def run_projector(
     try:
         names = TopicNames(settings.kafka.topic_prefix)
         topics = names.status, names.ledger
-        writer = Writer(engine, prices.at)
+        writer = Writer(engine, prices.at, settings.privacy)
         consumer = await _start(settings, topics, writer, stop) if await _unless(stop, prices.start()) else None
         if consumer is None:
             return
+        upkeep = Upkeep(engine, settings)
+        keeping = asyncio.create_task(upkeep.run())
         try:
             if ready:
                 ready.set()
-            await _project(consumer, topics, writer, prices, stop)
+            await _project(consumer, topics, writer, prices, upkeep, stop)
         finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
             await consumer.stop()
     finally:
         await prices.stop()
@@ -84,16 +92,30 @@ async def _start(settings: Settings, topics: Topics, writer: Writer, stop: async
         places = [TopicPartition(topic, number) for topic in topics for number in range(settings.kafka.partitions)]
         # Assigned, not subscribed: a subscription is reset to the beginning when the topic's metadata flickers.
         consumer.assign(places)
-        offsets = {topic: await asyncio.to_thread(writer.offsets, topic) for topic in topics}
-        for place in places:
-            if place.partition in offsets[place.topic]:
-                consumer.seek(place, offsets[place.topic][place.partition])
+        await _seek(consumer, writer)
         return consumer
     return None
 
 
+async def _seek(consumer: AIOKafkaConsumer, writer: Writer) -> None:
+    """Read on from where the database stands."""
+    places = consumer.assignment()
+    offsets = {topic: await asyncio.to_thread(writer.offsets, topic) for topic in {place.topic for place in places}}
+    begins = [place for place in places if place.partition not in offsets[place.topic]]
+    if begins:
+        await consumer.seek_to_beginning(*begins)
+    for place in places:
+        if place.partition in offsets[place.topic]:
+            consumer.seek(place, offsets[place.topic][place.partition])
+
+
 async def _project(
-    consumer: AIOKafkaConsumer, topics: Topics, writer: Writer, prices: InForce, stop: asyncio.Event
+    consumer: AIOKafkaConsumer,
+    topics: Topics,
+    writer: Writer,
+    prices: InForce,
+    upkeep: Upkeep,
+    stop: asyncio.Event,
 ) -> None:
     stopped = asyncio.create_task(stop.wait())
     poll: asyncio.Task[Any] = stopped
@@ -111,10 +133,19 @@ async def _project(
                 continue
             if not await _know(prices, stop):
                 return
-            read = await _store(polled, topics, writer)
+            try:
+                async with upkeep.turn:
+                    read = await _store(polled, topics, writer)
+            except Restarted:
+                log.info("projector.restarted", reason="the offsets or the erasures changed")
+                await _seek(consumer, writer)
+                continue
             metrics.LAG.set(await _lag(consumer))
             if read < _TRICKLE:
+                upkeep.quiet.set()
                 await _wait(stop, _GATHER_SECONDS)
+            else:
+                upkeep.quiet.clear()
     finally:
         poll.cancel()
         stopped.cancel()
@@ -143,11 +174,12 @@ async def _store(polled: Polled, topics: Topics, writer: Writer) -> int:
     if not offsets and not moved.next_offsets:
         return 0
     writing = asyncio.create_task(asyncio.to_thread(writer.write, status, told, offsets, moved))
-    try:
-        rows = await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        await writing
-        raise
+    with metrics.WRITE_SECONDS.time():
+        try:
+            rows = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await writing
+            raise
     metrics.ROWS.inc(rows)
     metrics.RECORDS.inc(len(told))
     metrics.MOVEMENTS.inc(len(entries))
@@ -169,14 +201,19 @@ def _offsets(polled: Polled, topic: str) -> dict[int, int]:
 
 
 def _told(record: ConsumerRecord) -> Told:
-    """A status record, with the message's text and operator where it carries them."""
-    text = operator = None
-    for name, value in record.headers:
-        if name == TEXT_HEADER:
-            text = str(value, "utf-8", "replace")
-        elif name == OPERATOR_HEADER:
-            operator = str(value, "utf-8", "replace")
-    return record.value, text, operator
+    """A status record, with what travels in its headers. The callback is on every record, and taken from the first."""
+    found = {name: str(value, "utf-8", "replace") for name, value in record.headers if name in _HEADERS}
+    if not found:
+        return Told(record.value)
+    options = found.get(OPTIONS_HEADER)
+    callback = None if options is None else found.get(CALLBACK_HEADER)
+    return Told(
+        record.value,
+        found.get(TEXT_HEADER),
+        found.get(OPERATOR_HEADER),
+        None if options == _NO_OPTIONS else options,
+        callback,
+    )
 
 
 async def _lag(consumer: AIOKafkaConsumer) -> int:
