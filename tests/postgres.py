@@ -64,13 +64,14 @@ def server() -> Iterator[str]:
 
 
 @contextmanager
-def database(url: str) -> Iterator[str]:
-    """URL of a new database on the server."""
+def database(url: str, template: str = "") -> Iterator[str]:
+    """URL of a new database on the server: an empty one, or a copy of the one at the URL `template`."""
     import psycopg
 
     name = f"t{uuid.uuid4().hex[:12]}"
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        like = f" TEMPLATE {template.partition('?')[0].rpartition('/')[2]}" if template else ""
+        connection.execute(f"CREATE DATABASE {name}{like}")
         try:
             yield url.replace("/postgres?", f"/{name}?")
         finally:

@@ -21,7 +21,7 @@ from pipeline.store.tables import COMMON_STATE, messages
 from schemas.states import Detailed
 
 #: Messages a page looks at.
-MOST_LOOKED_AT = 5_000
+MOST_LOOKED_AT = 3_000
 #: Looked at first; then twice as many, and so on: where many fit few are looked at in vain.
 _FIRST_LOOK = 500
 
@@ -84,8 +84,8 @@ def search(
         if not ids:
             return _page(found, limit, None)
         # Without an index to walk, what was looked at is one stretch of the table.
-        these = there.id.in_(ids) if ways != [[]] else there.id.between(ids[-1], ids[0])
-        query = select_stored.where(there.account == account, these, *rest).order_by(there.id.desc())
+        these = [there.id.in_(ids)] if ways != [[]] else [there.id >= ids[-1], there.id <= ids[0]]
+        query = select_stored.where(there.account == account, *these, *rest).order_by(there.id.desc())
         found += [StoredMessage(*row) for row in connection.execute(query.limit(limit + 1 - len(found)))]
         if len(found) > limit or len(ids) < look:
             return _page(found, limit, None)
@@ -184,7 +184,9 @@ def _custom(key: str, value: str, *, sqlite: bool) -> Condition:
     """A member of `custom` is this text, or a whole number or truth value that is written so."""
     custom = messages.c.custom
     if not sqlite:
-        return sql.cast(custom, postgresql.JSON).op("->>")(key) == value
+        member = sql.func.json_extract_path_text(sql.cast(custom, postgresql.JSON), key, type_=sql.Text)
+        # PostgreSQL reads no JSON that holds U+0000.
+        return sql.case((sql.func.strpos(custom, "\\u0000") == 0, member)) == value
     path = f'$."{key}"'
     found = sql.func.json_extract(custom, path)
     kind = sql.func.json_type(custom, path)

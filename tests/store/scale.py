@@ -90,6 +90,8 @@ def fill(settings: Settings, count: int) -> None:
             if done % 1_000_000 == 0:
                 print(f"{done:,} messages after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     flush()
+    with writing.begin() as connection:
+        connection.execute(tables.projection.update().values(epoch=1))  # the counters are filled
     engine.dispose()
 
 

@@ -8,14 +8,14 @@ from pipeline.store.tables import metadata
 
 
 def test_migrations_make_the_tables_the_code_expects(another):
-    engine = open_database(another())
+    engine = open_database(another(bare=True))
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
 
 
 def test_many_may_open_a_new_database_at_once(another):
-    settings = another()
+    settings = another(bare=True)
     with ThreadPoolExecutor(8) as pool:
         engines = list(pool.map(lambda _: open_database(settings), range(8)))
     for engine in engines:

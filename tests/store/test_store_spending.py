@@ -16,7 +16,7 @@ from pipeline.store import statement
 from pipeline.store.database import open_database
 from pipeline.store.queries import ReadModel
 from pipeline.store.tables import messages
-from pipeline.store.writer import Writer
+from pipeline.store.writer import Told, Writer
 from schemas.states import Detailed
 from schemas.status import StatusError
 
@@ -50,7 +50,7 @@ class Store:
     def write(self, *told):
         """Records, or pairs of a record and the operator that travels with it."""
         pairs = [one if isinstance(one, tuple) else (one, None) for one in told]
-        self._writer.write("status", [(encode(record), None, operator) for record, operator in pairs], {0: 1})
+        self._writer.write("status", [Told(encode(record), None, operator) for record, operator in pairs], {0: 1})
 
     def costs(self):
         """Operator and cost of each message, by the last digits of its id."""
