@@ -33,6 +33,8 @@ _TRICKLE = 200
 _GATHER_SECONDS = 0.05
 #: How long the broker holds an idle fetch; a record ends it at once.
 _FETCH_WAIT_MS = 5_000
+#: Where nothing comes, the database is asked this often whether it is to be read again.
+_LOOK_SECONDS = 2.0
 #: Longest wait for the versions of the price list; then they are asked for again.
 _PRICES_SECONDS = 10.0
 
@@ -97,6 +99,11 @@ async def _start(settings: Settings, topics: Topics, writer: Writer, stop: async
     return None
 
 
+async def _restart(consumer: AIOKafkaConsumer, writer: Writer) -> None:
+    log.info("projector.restarted", reason="the read model is rebuilt, or a recipient was erased")
+    await _seek(consumer, writer)
+
+
 async def _seek(consumer: AIOKafkaConsumer, writer: Writer) -> None:
     """Read on from where the database stands."""
     places = consumer.assignment()
@@ -122,7 +129,10 @@ async def _project(
     try:
         while not stop.is_set():
             poll = asyncio.create_task(consumer.getmany(timeout_ms=60_000, max_records=_MOST_RECORDS))
-            await asyncio.wait([poll, stopped], return_when=asyncio.FIRST_COMPLETED)
+            while not (poll.done() or stopped.done()):
+                await asyncio.wait([poll, stopped], return_when=asyncio.FIRST_COMPLETED, timeout=_LOOK_SECONDS)
+                if not poll.done() and await asyncio.to_thread(writer.stale):
+                    await _restart(consumer, writer)
             if not poll.done():
                 return  # what it fetched meanwhile is fetched again: the database knows nothing of it
             try:
@@ -137,8 +147,7 @@ async def _project(
                 async with upkeep.turn:
                     read = await _store(polled, topics, writer)
             except Restarted:
-                log.info("projector.restarted", reason="the offsets or the erasures changed")
-                await _seek(consumer, writer)
+                await _restart(consumer, writer)
                 continue
             metrics.LAG.set(await _lag(consumer))
             if read < _TRICKLE:

@@ -106,6 +106,7 @@ class Writer:
     ) -> None:
         self._costs = CostFinder(in_force) if in_force else None
         self._privacy = privacy or Privacy()
+        self._reading = engine
         self._engine = engine.execution_options(**{WRITES: True})
         self._bulk = Bulk(engine)
         self._epoch = 0
@@ -124,6 +125,11 @@ class Writer:
             self._erasures = Erasures.read(connection)
             query = sql.select(there.c.partition, there.c.next_offset).where(there.c.topic == topic)
             return {row.partition: row.next_offset for row in connection.execute(query)}
+
+    def stale(self) -> bool:
+        """Whether somebody else moved the offsets or erased a recipient since `offsets`."""
+        with self._reading.connect() as connection:
+            return bool(connection.execute(sql.select(tables.projection.c.epoch)).scalar_one() != self._epoch)
 
     def write(self, topic: str, told: Iterable[Told], next_offsets: dict[int, int], moved: Moved | None = None) -> int:
         """Store status records (in the order of their partitions), ledger entries, and where to go on; the number of
