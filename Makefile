@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench chaos slow recovery outage vectors docs lock clean
+.PHONY: help setup demo test lint bench chaos slow recovery outage scale vectors docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ recovery: setup  ## Measure how long a killed worker's work stands still, with a
 outage: setup  ## Have a client fail for five minutes, and see that it is told everything once it is back
 	$(BIN)/python -m tests.callbacks.outage
 
+scale: setup  ## Measure the read model with ten million messages, in a database that is made for it (8 GB, minutes)
+	$(BIN)/python -m tests.store.scale
+
 vectors: setup  ## Ask two other implementations for the parts of 3,000 texts again, and compare; needs Node and npm
 	cd tests/text/vectors && npm ci --silent
 	$(BIN)/python tests/text/vectors/corpus.py | node tests/text/vectors/ask.mjs > .vectors.tmp
@@ -68,7 +71,7 @@ docs: setup  ## Write docs/metrics.md and the tables of docs/text.md anew
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url $(UPGRADE)
 lock: setup  ## Write the locks anew from pyproject.toml
-	$(COMPILE) pyproject.toml --extra build --extra dev -o requirements.lock
+	$(COMPILE) pyproject.toml --extra build --extra dev --extra postgresql -o requirements.lock
 	$(COMPILE) pyproject.toml --extra build -c requirements.lock -o requirements-runtime.lock
 	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["embedded"], sep="\n")' \
 		| $(COMPILE) - -o requirements-embedded.lock

@@ -27,6 +27,7 @@ from pipeline.commands import (
     opt_outs,
     prices,
     processes,
+    read_model,
     show_topics,
     statements,
     tokens,
@@ -43,7 +44,8 @@ app = typer.Typer(
 )
 for module in (
     processes, demo, messages, batches, cancel, in_doubt, inspect, accounts, account_money, tokens, statements, margin,
-    holds, audit, ledger, opt_outs, moderation_lists, show_topics, prices, dead_letters, callbacks, bench,
+    holds, audit, ledger, opt_outs, moderation_lists, show_topics, prices, dead_letters, callbacks,
+    read_model, bench,
 ):  # fmt: skip
     module.register(app)
 

@@ -48,12 +48,23 @@ class Kafka(_Section):
 class Storage(_Section):
     """`directory`: broker data, tables, read model. `retention_days`: how long repeats and late receipts are
     known, at least the longest validity of a message (48 hours) and half a day. The rest is how far ahead a message may
-    be scheduled.
+    be scheduled. `read_model_days`: how long messages can be asked for; longer than the status topic keeps them, so
+    that reading it again brings back none that was removed.
     """
 
     directory: Path = Path(".sms-pipeline")
     database: str = "sqlite"
     retention_days: float = Field(default=10.0, ge=2.5)
+    read_model_days: float = Field(default=90.0, ge=8, le=36_500)
+
+
+class Privacy(_Section):
+    """Days after which the read model forgets a message's text and custom data, and its recipient's number; 0: with the
+    message itself. (The topics keep them for 7 days.)
+    """
+
+    erase_text_days: float = Field(default=0.0, ge=0, le=36_500)
+    erase_numbers_days: float = Field(default=0.0, ge=0, le=36_500)
 
 
 class Otp(_Section):
@@ -273,6 +284,7 @@ class Settings(BaseSettings):
 
     kafka: Kafka = Kafka()
     storage: Storage = Storage()
+    privacy: Privacy = Privacy()
     gateway: Gateway = Gateway()
     otp: Otp = Otp()
     uploads: Uploads = Uploads()

@@ -9,6 +9,8 @@ from hashlib import blake2b
 from zlib import crc32
 
 BATCH_BYTES = 9
+#: Hex digits of a message id that tell the second of its request.
+SECOND_DIGITS = 8
 _HASH_BYTES = 5
 
 

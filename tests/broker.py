@@ -31,7 +31,9 @@ def broker(directory: Path) -> Iterator[str]:
 def settings_for(bootstrap: str, directory: Path, *, partitions: int = 3, **sections: Any) -> Settings:
     """Settings with a topic prefix of their own, so that tests sharing a broker do not meet."""
     kafka = Kafka(bootstrap_servers=bootstrap, partitions=partitions, topic_prefix=f"t{uuid.uuid4().hex[:8]}.")
-    return Settings(kafka=kafka, storage=Storage(directory=directory), **sections)
+    # Tests' messages are of any time, and are not to be removed for their age.
+    storage = Storage(directory=directory, read_model_days=36_500)
+    return Settings(kafka=kafka, storage=storage, **sections)
 
 
 def create_topics(settings: Settings) -> None:

@@ -27,7 +27,7 @@ from schemas.errors import FAILED_BY_OPERATOR
 from schemas.states import Detailed
 
 if TYPE_CHECKING:
-    from pipeline.store.queries import StoredMessage
+    from pipeline.store.stored import StoredMessage
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Message ids.", metavar="[ID]...")]
 InDoubt = Annotated[bool, typer.Option("--in-doubt", help="All that are in doubt (see `status --in-doubt`).")]

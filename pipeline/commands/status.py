@@ -15,7 +15,7 @@ from pipeline.commands.stored import Find, finder
 from schemas.states import Detailed, is_final
 
 if TYPE_CHECKING:
-    from pipeline.store.queries import StoredMessage
+    from pipeline.store.stored import StoredMessage
 
 _FOLLOW_SECONDS = 0.5
 #: A request's messages come by slices: all of those known are final, and for this long no others came.

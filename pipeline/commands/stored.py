@@ -10,7 +10,7 @@ from pipeline.config import Settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from pipeline.store.queries import StoredMessage
+    from pipeline.store.stored import StoredMessage
 
 #: Takes what `pipeline.store.lookup.find` takes behind the engine.
 Find = Callable[..., "list[StoredMessage]"]

@@ -25,6 +25,7 @@ from pipeline.gateway import (
     opt_outs,
     otp,
     prices,
+    queries,
     receipts,
     tokens,
     upload_route,
@@ -39,6 +40,7 @@ from schemas import errors
 #: Each with its routes, in the order in which they are documented.
 _MODULES = (
     messages,
+    queries,
     upload_route,
     batches,
     otp,

@@ -17,7 +17,7 @@ from pipeline.gateway.services import services
 from pipeline.stages.fate import rfc3339
 from pipeline.store import batch_views
 from pipeline.store.batches import Batches, Place
-from pipeline.store.queries import StoredMessage
+from pipeline.store.stored import StoredMessage
 from schemas import errors
 from schemas.batch import BatchRecord
 from schemas.states import STATE, Detailed

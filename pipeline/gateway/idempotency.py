@@ -21,7 +21,8 @@ from fastapi import Request
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.gateway.problems import Refusal, refuse
-from pipeline.store.queries import ReadModel, StoredMessage
+from pipeline.store.queries import ReadModel
+from pipeline.store.stored import StoredMessage
 from schemas import errors
 from schemas.errors import Error
 from schemas.states import Detailed

@@ -1,23 +1,18 @@
-"""`/messages`: requests into the intake topics, messages out of the read model."""
+"""`POST /messages`: requests into the intake topics."""
 
-import asyncio
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from pipeline.accounts import AccountRecord
-from pipeline.gateway import views
 from pipeline.gateway.body import read_object
 from pipeline.gateway.idempotency import key_of
 from pipeline.gateway.problems import Refusal, malformed, problem, refuse
-from pipeline.gateway.reading import reader
 from pipeline.gateway.sending import admitted, claimed, dry_run, send
 from pipeline.gateway.services import services
 from schemas import errors, intake
-
-MAX_PAGE = 1000
 
 router = APIRouter(tags=["Messages"])
 
@@ -60,34 +55,6 @@ async def _create(request: Request, tariff: str | None = None) -> Response:
         return await dry_run(wanted, account, at)
     claim = await claimed(wanted, at)
     return problem(claim) if isinstance(claim, Refusal) else await send(wanted, claim, at)
-
-
-@router.get("/messages", summary="Messages of the account, newest first")
-async def page(
-    request: Request,
-    skip: Annotated[int, Query(ge=0, le=2**31)] = 0,
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
-) -> Response:
-    """A page of the read model, which follows the pipeline within moments."""
-    asked = await reader(request)
-    if isinstance(asked, Refusal):
-        return problem(asked)
-    account, model = asked
-    rows = await asyncio.to_thread(model.page, account.name, skip, limit)
-    return Response(views.encode([views.stored(row) for row in rows]), media_type="application/json")
-
-
-@router.get("/messages/{id}", summary="One message of the account")
-async def get(request: Request, id: str) -> Response:
-    """A message of the token's account; another's is not found."""
-    asked = await reader(request)
-    if isinstance(asked, Refusal):
-        return problem(asked)
-    account, model = asked
-    row = await asyncio.to_thread(model.get, account.name, id.lower())
-    if row is None:
-        return problem(refuse(HTTPStatus.NOT_FOUND, errors.NOT_FOUND, f"no message {id[:64]!r} of this account"))
-    return Response(views.encode(views.stored(row)), media_type="application/json")
 
 
 def parse(

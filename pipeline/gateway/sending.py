@@ -20,7 +20,7 @@ from pipeline.gateway.reading import authenticate, read_body
 from pipeline.gateway.services import Services
 from pipeline.gateway.simulation import Course, simulate
 from pipeline.gateway.views import MessageResponse, Refused
-from pipeline.store.queries import StoredMessage
+from pipeline.store.stored import StoredMessage
 from pipeline.streaming.topics import BULK, PRIORITY
 from pipeline.text import Template, as_sent
 from schemas import errors, intake

@@ -9,12 +9,14 @@ from msgspec import UNSET, Raw, UnsetType
 from pipeline.billing import format_price
 from pipeline.gateway.preview import Preview
 from pipeline.stages.fate import rfc3339
-from pipeline.store.queries import StoredMessage
+from pipeline.store.stored import StoredMessage
 from schemas import intake
 from schemas.states import STATE, Detailed
 
 #: Money is kept exactly and written as a JSON number, as the contract has it.
 _encoder = msgspec.json.Encoder(decimal_format="number")
+_NEW = STATE[Detailed.ACCEPTED]
+_DEFAULTS = intake.Options().model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class Refused(msgspec.Struct, rename="camel"):
@@ -55,7 +57,7 @@ class MessageResponse(msgspec.Struct, rename="camel", kw_only=True):
     carrier: str | None = None
     carrier_reference: str | None = None
     options: dict[str, Any]
-    callback: dict[str, Any] | UnsetType = UNSET
+    callback: dict[str, Any] | Raw | UnsetType = UNSET
     custom: Any
     created_at: str
     updated_at: str
@@ -111,8 +113,16 @@ def taken(id_: str, request: intake.Request, seen: Preview, price: int, currency
     return view
 
 
+def encode_page(data: list[Any], next_cursor: str | None) -> bytes:
+    """A page, and beside it where the next one begins."""
+    return _encoder.encode({"data": data, "nextCursor": next_cursor})
+
+
 def stored(row: StoredMessage) -> MessageResponse:
-    """A message as of its latest status record."""
+    """A message as of its latest status record. A worldwide one has no price before a carrier took it (HTTP contract);
+    what is reserved for it is told on the status topic."""
+    options = {**_DEFAULTS, **(msgspec.json.decode(row.options) if row.options else {}), "dryRun": row.dry_run}
+    unpriced = row.state == _NEW and options["tariff"] == intake.WORLDWIDE and not row.dry_run
     blocked = row.detailed_state == Detailed.BLOCKED.name
     reason = msgspec.json.decode(row.error)["message"] if blocked and row.error else UNSET
     return MessageResponse(
@@ -131,15 +141,16 @@ def stored(row: StoredMessage) -> MessageResponse:
         characters_count=row.characters_count,
         message_count=row.message_count,
         parts_delivered=row.parts_delivered,
-        price=Decimal(row.price),
-        total_price=Decimal(row.total_price),
+        price=Decimal(0 if unpriced else row.price),
+        total_price=Decimal(0 if unpriced else row.total_price),
         currency=row.currency,
         blocklisted=blocked,
         blocklisted_reason=reason,
         error=Raw(row.error) if row.error else None,
         carrier=row.carrier,
         carrier_reference=row.carrier_reference,
-        options={"dryRun": row.dry_run},
+        options=options,
+        callback=Raw(row.callback) if row.callback else UNSET,
         custom=Raw(row.custom),
         created_at=_created_at(row.id),
         updated_at=row.updated_at,

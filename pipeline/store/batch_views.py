@@ -10,7 +10,7 @@ import msgspec
 
 from pipeline.billing import format_amount
 from pipeline.store.batches import Cost, Progress
-from pipeline.store.queries import StoredMessage
+from pipeline.store.stored import StoredMessage
 from schemas.batch import BatchRecord
 from schemas.status import StatusError
 

@@ -12,7 +12,7 @@ import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pipeline.store.database import SQLITE, WRITES
-from pipeline.store.queries import StoredMessage
+from pipeline.store.stored import StoredMessage, select_stored
 from pipeline.store.tables import batches, ledger, messages
 from schemas.batch import BadLine, BatchRecord, request_id
 from schemas.ledger import Kind
@@ -207,8 +207,7 @@ def _select(account: str, requests: Sequence[str], states: Sequence[str] = ()) -
     ids = sql.select(there.id).where(there.account == account, there.request_id.in_(requests))
     if states:
         ids = ids.where(there.detailed_state.in_(states))
-    query = sql.select(*(there[field] for field in StoredMessage.__struct_fields__))
-    return query.where(there.account == account, there.id.in_(ids))
+    return select_stored.where(there.account == account, there.id.in_(ids))
 
 
 def _some(things: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -49,10 +49,14 @@ def _engine(storage: Storage) -> sql.Engine:
         raise ConfigError(f'storage.database: "sqlite" or postgresql://…, not {storage.database!r}') from None
     if url.get_backend_name() != "postgresql":
         raise ConfigError(f'storage.database: "sqlite" or postgresql://…, not {url.get_backend_name()}')
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
     try:
         return sql.create_engine(url, paramstyle="format", pool_pre_ping=True, hide_parameters=True)
     except ModuleNotFoundError as missing:
-        raise ConfigError(f"storage.database: PostgreSQL needs the package {missing.name}; install it") from None
+        raise ConfigError(
+            f"storage.database: PostgreSQL needs the package {missing.name}; install sms-pipeline[postgresql]"
+        ) from None
     except sql.exc.NoSuchModuleError:
         raise ConfigError(f"storage.database: no driver {url.drivername!r} is known; write postgresql://…") from None
 

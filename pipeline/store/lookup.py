@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sql
 
-from pipeline.store.queries import StoredMessage
+from pipeline.store.stored import StoredMessage, select_stored
 from pipeline.store.tables import messages
 
 
@@ -22,7 +22,7 @@ def find(
 
     `updated_before`: RFC 3339 as the status records have it, of the last news.
     """
-    query = sql.select(*(messages.c[field] for field in StoredMessage.__struct_fields__)).order_by(messages.c.id)
+    query = select_stored.order_by(messages.c.id)
     if account is not None:
         query = query.where(messages.c.account == account)
     if updated_before is not None:

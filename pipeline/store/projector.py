@@ -17,10 +17,11 @@ from pipeline.config import Settings
 from pipeline.store import metrics
 from pipeline.store.database import open_database
 from pipeline.store.in_force import InForce
-from pipeline.store.writer import Moved, Told, Writer
+from pipeline.store.upkeep import Upkeep
+from pipeline.store.writer import Moved, Restarted, Told, Writer
 from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
-from schemas.status import OPERATOR_HEADER, TEXT_HEADER
+from schemas.status import CALLBACK_HEADER, OPERATOR_HEADER, OPTIONS_HEADER, TEXT_HEADER
 
 log = structlog.get_logger()
 
@@ -32,8 +33,13 @@ _TRICKLE = 200
 _GATHER_SECONDS = 0.05
 #: How long the broker holds an idle fetch; a record ends it at once.
 _FETCH_WAIT_MS = 5_000
+#: Where nothing comes, the database is asked this often whether it is to be read again.
+_LOOK_SECONDS = 2.0
 #: Longest wait for the versions of the price list; then they are asked for again.
 _PRICES_SECONDS = 10.0
+
+_HEADERS = frozenset({TEXT_HEADER, OPERATOR_HEADER, OPTIONS_HEADER, CALLBACK_HEADER})
+_NO_OPTIONS = "{}"
 
 #: The topics that are read: of statuses, and of movements of money.
 Topics = tuple[str, str]
@@ -55,15 +61,19 @@ async def run_projector(
     try:
         names = TopicNames(settings.kafka.topic_prefix)
         topics = names.status, names.ledger
-        writer = Writer(engine, prices.at)
+        writer = Writer(engine, prices.at, settings.privacy)
         consumer = await _start(settings, topics, writer, stop) if await _unless(stop, prices.start()) else None
         if consumer is None:
             return
+        upkeep = Upkeep(engine, settings)
+        keeping = asyncio.create_task(upkeep.run())
         try:
             if ready:
                 ready.set()
-            await _project(consumer, topics, writer, prices, stop)
+            await _project(consumer, topics, writer, prices, upkeep, stop)
         finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
             await consumer.stop()
     finally:
         await prices.stop()
@@ -84,23 +94,45 @@ async def _start(settings: Settings, topics: Topics, writer: Writer, stop: async
         places = [TopicPartition(topic, number) for topic in topics for number in range(settings.kafka.partitions)]
         # Assigned, not subscribed: a subscription is reset to the beginning when the topic's metadata flickers.
         consumer.assign(places)
-        offsets = {topic: await asyncio.to_thread(writer.offsets, topic) for topic in topics}
-        for place in places:
-            if place.partition in offsets[place.topic]:
-                consumer.seek(place, offsets[place.topic][place.partition])
+        await _seek(consumer, writer)
         return consumer
     return None
 
 
+async def _restart(consumer: AIOKafkaConsumer, writer: Writer) -> None:
+    log.info("projector.restarted", reason="the read model is rebuilt, or a recipient was erased")
+    await _seek(consumer, writer)
+
+
+async def _seek(consumer: AIOKafkaConsumer, writer: Writer) -> None:
+    """Read on from where the database stands."""
+    places = consumer.assignment()
+    offsets = {topic: await asyncio.to_thread(writer.offsets, topic) for topic in {place.topic for place in places}}
+    begins = [place for place in places if place.partition not in offsets[place.topic]]
+    if begins:
+        await consumer.seek_to_beginning(*begins)
+    for place in places:
+        if place.partition in offsets[place.topic]:
+            consumer.seek(place, offsets[place.topic][place.partition])
+
+
 async def _project(
-    consumer: AIOKafkaConsumer, topics: Topics, writer: Writer, prices: InForce, stop: asyncio.Event
+    consumer: AIOKafkaConsumer,
+    topics: Topics,
+    writer: Writer,
+    prices: InForce,
+    upkeep: Upkeep,
+    stop: asyncio.Event,
 ) -> None:
     stopped = asyncio.create_task(stop.wait())
     poll: asyncio.Task[Any] = stopped
     try:
         while not stop.is_set():
             poll = asyncio.create_task(consumer.getmany(timeout_ms=60_000, max_records=_MOST_RECORDS))
-            await asyncio.wait([poll, stopped], return_when=asyncio.FIRST_COMPLETED)
+            while not (poll.done() or stopped.done()):
+                await asyncio.wait([poll, stopped], return_when=asyncio.FIRST_COMPLETED, timeout=_LOOK_SECONDS)
+                if not poll.done() and await asyncio.to_thread(writer.stale):
+                    await _restart(consumer, writer)
             if not poll.done():
                 return  # what it fetched meanwhile is fetched again: the database knows nothing of it
             try:
@@ -111,10 +143,18 @@ async def _project(
                 continue
             if not await _know(prices, stop):
                 return
-            read = await _store(polled, topics, writer)
+            try:
+                async with upkeep.turn:
+                    read = await _store(polled, topics, writer)
+            except Restarted:
+                await _restart(consumer, writer)
+                continue
             metrics.LAG.set(await _lag(consumer))
             if read < _TRICKLE:
+                upkeep.quiet.set()
                 await _wait(stop, _GATHER_SECONDS)
+            else:
+                upkeep.quiet.clear()
     finally:
         poll.cancel()
         stopped.cancel()
@@ -143,11 +183,12 @@ async def _store(polled: Polled, topics: Topics, writer: Writer) -> int:
     if not offsets and not moved.next_offsets:
         return 0
     writing = asyncio.create_task(asyncio.to_thread(writer.write, status, told, offsets, moved))
-    try:
-        rows = await asyncio.shield(writing)
-    except asyncio.CancelledError:
-        await writing
-        raise
+    with metrics.WRITE_SECONDS.time():
+        try:
+            rows = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await writing
+            raise
     metrics.ROWS.inc(rows)
     metrics.RECORDS.inc(len(told))
     metrics.MOVEMENTS.inc(len(entries))
@@ -169,14 +210,19 @@ def _offsets(polled: Polled, topic: str) -> dict[int, int]:
 
 
 def _told(record: ConsumerRecord) -> Told:
-    """A status record, with the message's text and operator where it carries them."""
-    text = operator = None
-    for name, value in record.headers:
-        if name == TEXT_HEADER:
-            text = str(value, "utf-8", "replace")
-        elif name == OPERATOR_HEADER:
-            operator = str(value, "utf-8", "replace")
-    return record.value, text, operator
+    """A status record, with what travels in its headers. The callback is on every record, and taken from the first."""
+    found = {name: str(value, "utf-8", "replace") for name, value in record.headers if name in _HEADERS}
+    if not found:
+        return Told(record.value)
+    options = found.get(OPTIONS_HEADER)
+    callback = None if options is None else found.get(CALLBACK_HEADER)
+    return Told(
+        record.value,
+        found.get(TEXT_HEADER),
+        found.get(OPERATOR_HEADER),
+        None if options == _NO_OPTIONS else options,
+        callback,
+    )
 
 
 async def _lag(consumer: AIOKafkaConsumer) -> int:

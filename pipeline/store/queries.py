@@ -7,45 +7,15 @@ import msgspec
 import sqlalchemy as sql
 
 from pipeline.store import spending
+from pipeline.store import statistics as counting
+from pipeline.store.search import Page, Wanted, search
 from pipeline.store.spending import Spend
+from pipeline.store.statistics import Count
+from pipeline.store.stored import StoredMessage, select_stored
 from pipeline.store.tables import ledger, messages
 from schemas import errors
 from schemas.ledger import Kind
 from schemas.states import STATE, Detailed
-
-
-class StoredMessage(msgspec.Struct, frozen=True):
-    """A message as of its latest status record. `error` and `custom` are JSON, money decimal strings; `sent_at` is
-    when a carrier took it; `message` its text as sent.
-    """
-
-    account: str
-    id: str
-    request_id: str | None
-    index: int
-    sender: str | None
-    recipient: str
-    international_prefix: str | None
-    country_code: str | None
-    state: str
-    detailed_state: str
-    sequence: int
-    encoding: str | None
-    characters_count: int
-    message_count: int
-    parts_delivered: int
-    price: str
-    total_price: str
-    currency: str
-    carrier: str | None
-    carrier_reference: str | None
-    dry_run: bool
-    message: str | None
-    error: str | None
-    custom: str
-    updated_at: str
-    sent_at: str | None
-    delivered_at: str | None
 
 
 class Movement(msgspec.Struct, frozen=True):
@@ -77,7 +47,6 @@ _not_reused = sql.or_(
 #: Values in one statement.
 _VARIABLES = 10_000
 _movements = sql.select(*(ledger.c[field] for field in Movement.__struct_fields__)).order_by(ledger.c.sequence.desc())
-_select = sql.select(*(messages.c[field] for field in StoredMessage.__struct_fields__))
 
 
 class ReadModel:
@@ -93,7 +62,7 @@ class ReadModel:
 
     def get(self, account: str, id_: str) -> StoredMessage | None:
         """The account's message of this id; None also where it is another account's."""
-        query = _select.where(messages.c.account == account, messages.c.id == id_)
+        query = select_stored.where(messages.c.account == account, messages.c.id == id_)
         with self._engine.connect() as connection:
             row = connection.execute(query).first()
         return StoredMessage(*row) if row else None
@@ -112,9 +81,17 @@ class ReadModel:
 
     def page(self, account: str, skip: int, limit: int) -> list[StoredMessage]:
         """`limit` messages of the account behind the newest `skip`, newest first."""
-        query = _select.where(messages.c.account == account).order_by(messages.c.id.desc()).offset(skip).limit(limit)
-        with self._engine.connect() as connection:
-            return [StoredMessage(*row) for row in connection.execute(query)]
+        return self.search(account, Wanted(), None, limit, skip).messages
+
+    def search(self, account: str, wanted: Wanted, behind: str | None, limit: int, skip: int = 0) -> Page:
+        """A page of the account's messages that have what is wanted (see search.search)."""
+        with self._engine.connect() as connection, connection.begin():
+            return search(connection, account, wanted, behind, limit, skip)
+
+    def counted(self, account: str, by: Sequence[str], first: str, past: str) -> list[Count]:
+        """The account's messages requested on some days, by some of statistics.BY (see statistics.counts)."""
+        with self._engine.connect() as connection, connection.begin():
+            return counting.counts(connection, account, by, first, past)
 
     def firsts_of(self, requests: Collection[tuple[str, str]]) -> dict[tuple[str, str], tuple[StoredMessage, int]]:
         """Of requests (account, request id) that are known the message to the first recipient, and how many messages
@@ -126,7 +103,7 @@ class ReadModel:
         with self._engine.connect() as connection:
             for account, request_ids in by_account.items():
                 mine = messages.c.account == account, messages.c.request_id.in_(request_ids), _not_reused
-                for row in connection.execute(_select.where(*mine, messages.c.index == 0)).all():
+                for row in connection.execute(select_stored.where(*mine, messages.c.index == 0)).all():
                     first = StoredMessage(*row)
                     count = sql.select(sql.func.count()).where(*mine, messages.c.request_id == first.request_id)
                     found[account, first.request_id or ""] = first, connection.execute(count).scalar_one()

@@ -12,7 +12,7 @@ from driving import Cli, wait_for
 from pipeline.billing import PriceList
 from pipeline.records import decode_credits
 from pipeline.store.database import open_database
-from pipeline.store.writer import Writer
+from pipeline.store.writer import Told, Writer
 from pipeline.streaming.topics import TopicNames
 from schemas.ledger import Kind
 from schemas.status import StatusRecord
@@ -119,7 +119,7 @@ def stored(still: Cli) -> Cli:
     engine = open_database(still.settings)
     operators = ["TIM"] * 10 + ["Vodafone"] * 20 + [None, None]
     records += [StatusRecord(**fields | {"id": f"{NOON:08x}{n:016x}", "account": "globex"}) for n in (90, 91)]
-    told = [(msgspec.json.encode(record), None, one) for record, one in zip(records, operators, strict=True)]
+    told = [Told(msgspec.json.encode(record), None, one) for record, one in zip(records, operators, strict=True)]
     lines = ["country,operator,prefix,price,carrier,cost", "IT,,,0.05,sim,0.02", "IT,TIM,,,sim,0.03"]
     prices = PriceList.parse(lines)
     assert isinstance(prices, PriceList)

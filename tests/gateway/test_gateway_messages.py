@@ -145,7 +145,7 @@ def test_without_a_valid_token_nothing_is_told(gateway, header, method, path):
 
 def test_a_blocklisted_account_sends_nothing_but_may_read(gateway):
     problem(gateway.as_("blocked").post("/messages", json=ONE), 403, errors.BLOCKLISTED)
-    assert gateway.as_("blocked").get("/messages").json() == {"data": []}
+    assert gateway.as_("blocked").get("/messages").json() == {"data": [], "nextCursor": None}
 
 
 def test_a_token_works_as_soon_as_it_is_made_and_not_once_it_is_withdrawn(gateway):

@@ -12,7 +12,7 @@ from pipeline.stages.fate import BY_RECEIPT
 from pipeline.store.database import open_database
 from pipeline.store.queries import ReadModel
 from pipeline.store.spending import SPEND_BY
-from pipeline.store.writer import Moved, Writer
+from pipeline.store.writer import Moved, Told, Writer
 from schemas import errors
 from schemas.ledger import SIDES, Kind, LedgerEntry
 from schemas.states import STATE, Detailed, is_final
@@ -55,7 +55,7 @@ def gateway(gateway):
     refused = StatusError(errors.CARRIER_REJECTED, f"{BY_RECEIPT} REJECTD", True)
     records += [message("globex", 41, Detailed.REJECTED, error=refused)]  # which was given back
     engine = open_database(gateway.settings)
-    told = [(msgspec.json.encode(record), None, "TIM" if record.carrier == "sim" else None) for record in records]
+    told = [Told(msgspec.json.encode(record), None, "TIM" if record.carrier == "sim" else None) for record in records]
     encoded = [msgspec.json.encode(entry) for entry in entries]
     Writer(engine, lambda at: COSTS).write(
         gateway.names.status, told, {0: 1}, Moved(gateway.names.ledger, encoded, {0: 1})

@@ -12,7 +12,7 @@ from pipeline.config import Settings, Storage
 from pipeline.store import statement
 from pipeline.store.database import open_database
 from pipeline.store.queries import ReadModel
-from pipeline.store.writer import Moved, Writer
+from pipeline.store.writer import Moved, Told, Writer
 from schemas.ledger import SIDES, Kind, LedgerEntry
 
 UNIT = 1_000_000
@@ -80,10 +80,10 @@ def test_what_cannot_be_read_is_passed_over(store):
 
 def test_statuses_and_entries_are_one_transaction(store, monkeypatch):
     writer, model = store
-    monkeypatch.setattr(writer, "_upsert_offsets", "this is no SQL")
+    monkeypatch.setattr(writer._bulk, "_offsets", "this is no SQL")
     moved = Moved("ledger", [msgspec.json.encode(entry(1))], {0: 1})
     with pytest.raises(Exception, match="syntax"):
-        writer.write("status", [(encode(status(1, 1)), None, None)], {0: 1}, moved)
+        writer.write("status", [Told(encode(status(1, 1)))], {0: 1}, moved)
     assert (model.counts(), model.last_movement("acme")) == ({}, None)
 
 

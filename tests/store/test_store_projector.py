@@ -14,11 +14,15 @@ from records import encode, status
 
 from pipeline.config import Settings
 from pipeline.store.database import FILE, open_database
+from pipeline.store.privacy import erase
 from pipeline.store.projector import run_projector
 from pipeline.store.queries import ReadModel
+from pipeline.store.rebuild import rebuild
 from pipeline.store.writer import Writer
+from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
 from schemas.ledger import Kind, LedgerEntry
+from schemas.status import CALLBACK_HEADER, OPTIONS_HEADER, TEXT_HEADER
 
 _CHILD = """
 import asyncio, sys
@@ -90,6 +94,45 @@ def test_the_ledger_is_read_beside_the_statuses(settings):
     assert sum(Writer(engine).offsets(ledger).values()) == 400
     assert sum(Writer(engine).offsets(topic_of(settings)).values()) == 10
     engine.dispose()
+
+
+def test_what_a_request_said_is_read_off_the_first_records_headers(settings):
+    async def put() -> None:
+        producer = client.producer(settings.kafka)
+        await producer.start()
+        callback = (CALLBACK_HEADER, b'{"url":"https://example.com/"}')
+        for record, options in ((status(0, 1), b'{"tariff":"IT"}'), (status(4, 1), b"{}"), (status(0, 2), None)):
+            headers = [callback] if record.index == 0 and record.request_id == "request-0" else []
+            headers += [(TEXT_HEADER, b"Hello"), (OPTIONS_HEADER, options)] if options else []
+            await producer.send_and_wait(topic_of(settings), encode(record), partition=0, headers=headers)
+        await producer.stop()
+
+    asyncio.run(put())
+    project(settings, lambda model: model.counts() == {"ACCEPTED": 1, "SUBMITTED": 1})
+    rows, _ = stored(settings)
+    said = [(row.options, row.callback, row.message) for row in rows]
+    assert said == [(None, None, "Hello"), ('{"tariff":"IT"}', '{"url":"https://example.com/"}', "Hello")]
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_rebuild_and_an_erasure_reach_the_projector_that_runs(settings, empty):
+    """Also one that has nothing to read."""
+    publish(settings, [status(n, 1) for n in range(50)])
+    engine = open_database(settings)
+    steps = [lambda: rebuild(engine, empty=empty), lambda: erase(engine, status(7, 1).recipient)]
+    steps.append(lambda: rebuild(engine, empty=True))
+
+    def done(_):
+        if stored(settings)[1] and sum(stored(settings)[1].values()) == 50 and steps:
+            steps.pop(0)()
+            return False
+        return not steps and sum(stored(settings)[1].values()) == 50
+
+    project(settings, done)
+    engine.dispose()
+    rows, _ = stored(settings)
+    assert len(rows) == 50
+    assert [row.id for row in rows if row.recipient == "+39***"] == [status(7, 1).id]
 
 
 def test_a_deleted_database_is_built_again(settings):

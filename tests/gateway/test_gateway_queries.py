@@ -1,0 +1,183 @@
+"""`GET /messages`, `/messages/{id}` and `/statistics` over real HTTP, on a read model that is written as the projector
+does. The accounts are shared: acme has messages, globex one of its own."""
+
+import msgspec
+import pytest
+
+from pipeline.store.database import open_database
+from pipeline.store.writer import Told, Writer
+from schemas import errors
+from schemas.states import STATE, Detailed, is_final
+from schemas.status import StatusRecord
+
+#: 2026-11-22T12:00:00Z
+NOON = 1_795_348_800
+#: A message an hour, oldest first.
+STATES = [Detailed.DELIVERED] * 40 + [Detailed.ACCEPTED] * 4 + [Detailed.UNDELIVERABLE, Detailed.IN_DOUBT]
+CALLBACK = '{"method":"JSON","field":"data","url":"https://example.com/","retry":3,"headers":{},"custom":{}}'
+
+
+def message(account, number, state, **fields):
+    return StatusRecord(**({
+        "id": f"{NOON + number * 3600:08x}{number:010x}000000", "request_id": f"r{number}", "index": 0,
+        "account": account, "sender": "ACME", "recipient": f"+39333{number:07d}", "international_prefix": "39",
+        "country_code": "IT" if number % 5 else "ES", "state": STATE[state], "detailed_state": state.name,
+        "final": is_final(state), "sequence": 6, "error": None, "encoding": "GSM-7", "characters_count": 9,
+        "message_count": 2, "parts_delivered": 2, "price": "0.0500", "total_price": "0.1000", "currency": "EUR",
+        "carrier": "sim", "carrier_reference": None, "dry_run": False, "custom": {"order": number % 10},
+        "at": "2026-11-22T12:00:00.000Z",
+    } | fields))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def gateway(gateway):
+    told = [Told(msgspec.json.encode(message("acme", n, state)), "Hi", "TIM") for n, state in enumerate(STATES)]
+    told[1] = told[1]._replace(options='{"transliterate":true,"tariff":"IT"}', callback=CALLBACK)
+    told[43] = told[43]._replace(options='{"tariff":"IT"}')
+    told.append(Told(msgspec.json.encode(message("globex", 100, Detailed.DELIVERED)), "secret"))
+    submitted = message("acme", 0, Detailed.SUBMITTED, sequence=3, at="2026-11-22T11:59:58.000Z")
+    engine = open_database(gateway.settings)
+    Writer(engine).write(gateway.names.status, [Told(msgspec.json.encode(submitted)), *told], {0: 1})
+    engine.dispose()
+    return gateway
+
+
+def id_of(number):
+    return message("acme", number, Detailed.DELIVERED).id
+
+
+def refused(answer, word, status=422):
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (status, errors.MALFORMED_REQUEST), answer.text
+    assert word in body["message"], body["message"]
+
+
+def numbers(acme, **parameters):
+    """The numbers of the messages found, all pages together."""
+    found, cursor = [], None
+    while True:
+        answer = acme.get("/messages", params=parameters | ({"cursor": cursor} if cursor else {}))
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        assert set(body) == {"data", "nextCursor"}
+        found += [int(one["id"][8:18], 16) for one in body["data"]]
+        if (cursor := body["nextCursor"]) is None:
+            return found
+
+
+def test_pages_by_cursor_and_by_skip(gateway):
+    with gateway.as_("acme") as acme:
+        everything = list(reversed(range(len(STATES))))
+        assert numbers(acme) == numbers(acme, limit=7) == numbers(acme, limit=1000) == everything
+        skipped = acme.get("/messages", params={"skip": 40, "limit": 10}).json()
+        assert ([int(one["id"][8:18], 16) for one in skipped["data"]], skipped["nextCursor"]) == (everything[40:], None)
+        of_a_time = {"from": "2026-11-22T14:00:00Z", "to": "2026-11-22T17:00:00Z"}
+        assert numbers(acme, **of_a_time) == [4, 3, 2] and numbers(acme, **of_a_time, limit=1) == [4, 3, 2]
+        assert len(acme.get("/messages", params=of_a_time | {"skip": 1}).json()["data"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"state": "NEW"}, [43, 42, 41, 40]),
+        ({"state": ["UNDELIVERABLE", "IN_DOUBT"]}, [45, 44]),
+        ({"state": "PENDING", "countryCode": "it"}, []),
+        ({"state": "PENDING", "countryCode": "es"}, [45]),
+        ({"recipient": "+393330000007"}, [7]),
+        ({"recipient": "393330000007"}, [7]),
+        ({"requestId": ["r3", "r9", "other"]}, [9, 3]),
+        ({"requestId": "r100"}, []),
+        ({"countryCode": "ES", "state": "NEW"}, [40]),
+        ({"sender": "Nobody"}, []),
+        ({"custom.order": "3", "state": "DELIVERED"}, [33, 23, 13, 3]),
+        ({"custom.order": "3", "custom.other": "x"}, []),
+        ({"batch": "r1"}, []),
+    ],
+)
+def test_filters(gateway, asked, expected):
+    with gateway.as_("acme") as acme:
+        assert numbers(acme, **asked) == numbers(acme, **asked, limit=2) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ({"state": "GONE"}, "state: 'GONE' is not one of NEW, PENDING"),
+        ({"cursor": "nonsense!"}, "cursor: "),
+        ({"skip": 1, "state": "NEW"}, "skip: "),
+        ({"skip": 100_001}, "skip: "),
+        ({"limit": 0}, "limit: "),
+        ({"limit": 1001}, "limit: "),
+        ({"from": "yesterday"}, "from: "),
+        ({"colour": "red"}, "colour: unknown parameter"),
+        ({"custom.": "x"}, "custom.: "),
+        ({'custom.a"b': "x"}, 'custom.a"b: '),
+        ({"custom.a": "x" * 257}, "custom.a: "),
+        ({f"custom.{n}": "x" for n in range(6)}, "custom: at most 5"),
+        ({"requestId": ["x"] * 11}, "requestId: "),
+        ({"recipient": "a\0"}, "U+0000"),
+        ({"countryCode": "ITA"}, "countryCode: "),
+    ],
+)
+def test_what_is_no_filter_is_refused_by_name(gateway, asked, word):
+    with gateway.as_("acme") as acme:
+        refused(acme.get("/messages", params=asked), word)
+
+
+def test_a_message_says_what_its_request_did(gateway):
+    with gateway.as_("acme") as acme:
+        plain = acme.get(f"/messages/{id_of(2)}").json()["data"]
+        assert "callback" not in plain and plain["options"]["tariff"] == "WW" and plain["message"] == "Hi"
+        asked = acme.get(f"/messages/{id_of(1)}").json()["data"]
+        assert asked["callback"] == msgspec.json.decode(CALLBACK)
+        assert asked["options"] == plain["options"] | {"transliterate": True, "tariff": "IT"}
+        assert acme.get("/messages", params={"requestId": "r1"}).json()["data"] == [asked]
+
+
+def test_a_worldwide_message_has_no_price_before_a_carrier_took_it(gateway):
+    with gateway.as_("acme") as acme:
+        prices = [acme.get(f"/messages/{id_of(n)}").json()["data"] for n in (42, 43, 0)]
+        assert [(one["price"], one["totalPrice"]) for one in prices] == [(0, 0), (0.05, 0.1), (0.05, 0.1)]
+
+
+def test_another_accounts_messages_are_not_found(gateway):
+    with gateway.as_("globex") as globex:
+        for asked in ({}, {"recipient": "+393330000100"}, {"state": "DELIVERED"}, {"requestId": "r100"}):
+            assert numbers(globex, **asked) == [100]
+        for asked in ({"recipient": "+393330000007"}, {"requestId": "r3"}, {"state": "IN_DOUBT"}, {"batch": "r"}):
+            assert numbers(globex, **asked) == []
+        assert globex.get(f"/messages/{id_of(1)}").status_code == 404
+        assert [one["messages"] for one in globex.get("/statistics", params=MONTH).json()["data"]] == [1]
+    for path in ("/messages", "/messages/aa", "/statistics"):
+        assert gateway.http.get(path).status_code == 401
+
+
+MONTH = {"from": "2026-11-01", "to": "2026-12-01"}
+
+
+def test_statistics(gateway):
+    with gateway.as_("acme") as acme:
+        days = acme.get("/statistics", params=MONTH).json()["data"]
+        assert [(one["day"], one["messages"], one["parts"]) for one in days] == [
+            ("2026-11-22", 12, 24), ("2026-11-23", 24, 48), ("2026-11-24", 10, 20),
+        ]  # fmt: skip
+        assert days[0]["deliveryTime"] == {"deliveries": 1, "p50": 1.99, "p90": 1.99, "p99": 1.99}
+        assert days[2]["deliveryTime"] == {"deliveries": 0, "p50": None, "p90": None, "p99": None}
+        assert days[2]["states"] == {
+            "NEW": 4, "PENDING": 1, "DELIVERED": 4, "EXPIRED": 0, "UNDELIVERABLE": 1, "REJECTED": 0,
+        }  # fmt: skip
+        states = acme.get("/statistics", params=MONTH | {"by": "state"}).json()["data"]
+        assert [(one["state"], one["detailedState"], one["messages"]) for one in states] == [
+            ("DELIVERED", "DELIVERED", 40), ("NEW", "ACCEPTED", 4), ("PENDING", "IN_DOUBT", 1),
+            ("UNDELIVERABLE", "UNDELIVERABLE", 1),
+        ]  # fmt: skip
+        by = acme.get("/statistics", params=MONTH | {"by": ["country", "operator", "carrier"]}).json()["data"]
+        assert [(one["country"], one["operator"], one["carrier"]) for one in by] == [
+            ("IT", "TIM", "sim"), ("ES", "TIM", "sim"),
+        ]  # fmt: skip
+        assert acme.get("/statistics", params={"from": "2025-01-01", "to": "2025-02-01"}).json() == {"data": []}
+        refused(acme.get("/statistics", params={"by": "colour"}), "by: 'colour'")
+        refused(acme.get("/statistics", params={"by": ["day", "country", "state", "carrier"]}), "at most three")
+        refused(acme.get("/statistics", params={"from": "2020-01-01", "to": "2026-01-01"}), "366 days")
+        assert acme.get("/statistics", params={"from": "9999-12-31"}).status_code in (200, 422)
+        assert acme.get("/statistics", params={"to": "9999-12-31T23:00:00Z", "from": "2106-02-01"}).status_code == 200
