@@ -100,7 +100,7 @@ def test_dead_letter_keeps_key_and_says_where_it_stood(plain: System) -> None:
         ({"sender": "TWELVE LETTE"}, 2021, "3 to 11"),
         ({"sender": "Ünicode"}, 2021, "Ü"),
         ({"sender": "A\x00C"}, 2021, "index 1"),
-        ({"sender": "x" * 65}, 3001, "sender"),
+        ({"sender": "x" * 65}, 2021, "sender"),
         ({"sender": "12345"}, 2024, "letter"),
         ({"sender": "+393331234567"}, 2024, "letter"),
     ],
