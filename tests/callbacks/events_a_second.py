@@ -1,6 +1,6 @@
 """Events a second to a fast receiver: single calls, and batches of 100.
 
-python -m tests.callbacks.speed [EVENTS]
+python -m tests.callbacks.events_a_second [EVENTS]
 """
 
 import asyncio
