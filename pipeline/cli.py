@@ -17,6 +17,7 @@ from pipeline.commands import (
     cancel,
     dead_letters,
     demo,
+    find,
     holds,
     in_doubt,
     inspect,
@@ -43,8 +44,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for module in (
-    processes, demo, messages, batches, cancel, in_doubt, inspect, accounts, account_money, tokens, statements, margin,
-    holds, audit, ledger, opt_outs, moderation_lists, show_topics, prices, dead_letters, callbacks,
+    processes, demo, messages, find, batches, cancel, in_doubt, inspect, accounts, account_money, tokens, statements,
+    margin, holds, audit, ledger, opt_outs, moderation_lists, show_topics, prices, dead_letters, callbacks,
     read_model, bench,
 ):  # fmt: skip
     module.register(app)

@@ -52,7 +52,7 @@ def status(
         _follow(look, wanted, json, endless=in_doubt)
         return
     found = look()
-    _show(found, json)
+    show(found, json)
     if in_doubt:
         if not (found or json):
             print("no message is in doubt")
@@ -100,7 +100,7 @@ def _missing(found: "list[StoredMessage]", ids: list[str], request: list[str]) -
     ]
 
 
-def _show(found: "list[StoredMessage]", json: bool) -> None:
+def show(found: "list[StoredMessage]", json: bool) -> None:
     views = [_view(message) for message in found]
     if not json:
         if views:
@@ -111,13 +111,15 @@ def _show(found: "list[StoredMessage]", json: bool) -> None:
 
 
 def _view(message: "StoredMessage") -> dict[str, Any]:
-    """As the status record tells it."""
+    """As the status record tells it, with what its request said."""
     plain = {_camel(name): value for name, value in msgspec.structs.asdict(message).items()}
     state = Detailed[message.detailed_state]
     return plain | {
         "final": is_final(state) or (message.dry_run and state == Detailed.ACCEPTED),
         "error": json_module.loads(message.error) if message.error else None,
         "custom": json_module.loads(message.custom),
+        "options": json_module.loads(message.options) if message.options else {},
+        "callback": json_module.loads(message.callback) if message.callback else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""`read-model`: status, rebuild and erase, on a system whose store runs."""
+"""`read-model` and `messages`, on a system whose store runs."""
 
 from driving import Cli, wait_for
 
@@ -76,3 +76,19 @@ def test_the_lag_is_not_known_without_kafka(still: Cli) -> None:
     still.environment["SMS_KAFKA__BOOTSTRAP_SERVERS"] = "127.0.0.1:1"
     (found,) = still.json("read-model", "status")
     assert found["lag"] is None and found["messages"] == 0
+
+
+def test_messages_are_found_by_what_they_have_in_common(running: Cli) -> None:
+    sent_and_known(running, "found", 3)
+
+    def numbers(*filters: str) -> list[object]:
+        return [one["recipient"] for one in running.json("messages", "--account", "found", *filters)]
+
+    assert sorted(map(str, numbers())) == sorted([NUMBER, "+393332220001", "+393332220002"])
+    assert numbers("--recipient", NUMBER, "--state", "NEW", "--request", "for-found") == [NUMBER]
+    assert len(numbers("--country", "it", "--limit", "2")) == 2
+    assert numbers("--custom", "order=1") == numbers("--to", "2020-01-01") == numbers("--state", "IN_DOUBT") == []
+    assert NUMBER in running("messages", "--account", "found").stdout
+    assert "no message" in running("messages", "--account", "found", "--sender", "Nobody").stdout
+    assert "state: 'GONE'" in running.refused("messages", "--account", "found", "--state", "GONE", code=2)
+    assert "KEY=VALUE" in running.refused("messages", "--account", "found", "--custom", "order", code=2)
