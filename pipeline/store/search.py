@@ -70,7 +70,10 @@ def search(
     there = messages.c
     bounds = [there.account == account, *_times(wanted)]
     if wanted.batch:
-        bounds += _of_batch(connection, account, wanted.batch)
+        theirs = _of_batch(connection, account, wanted.batch)
+        if theirs is None:
+            return Page([], None)
+        bounds += theirs
     ways, rest = _ways(wanted, sqlite=connection.dialect.name == SQLITE)
     if ways == [[]] and not rest:
         query = select_stored.where(*bounds, *_behind(behind)).order_by(there.id.desc())
@@ -171,12 +174,15 @@ def _behind(behind: str | None) -> list[Condition]:
     return [] if behind is None else [messages.c.id < behind]
 
 
-def _of_batch(connection: sql.Connection, account: str, batch: str) -> list[Condition]:
-    """All requests of an upload are of one second: one stretch of the account's messages, of which others are few."""
+def _of_batch(connection: sql.Connection, account: str, batch: str) -> list[Condition] | None:
+    """All requests of an upload are of one second: one stretch of the account's messages, of which others are few. None: there are
+    none."""
     there = messages.c
     theirs = [there.request_id > f"{batch}/", there.request_id < f"{batch}0"]  # "0" follows "/"
     some = connection.scalar(sql.select(there.id).where(there.account == account, *theirs).limit(1))
-    second = (some or "")[:SECOND_DIGITS]
+    if some is None:
+        return None
+    second = some[:SECOND_DIGITS]
     return [*theirs, there.id >= second, there.id < f"{second}g"]
 
 

@@ -18,8 +18,8 @@ from pipeline.store.tables import BATCH_DIGITS, messages, requests, swept
 
 log = structlog.get_logger()
 
-#: Between rounds in which nothing was left to do.
-_ROUND_SECONDS = 60.0
+#: Between rounds over the accounts.
+_ROUND_SECONDS = 600.0
 #: After a piece the projector has this many times as long for itself.
 _REST = 4
 #: A busy projector is given way to for so long, then a piece is done all the same.
@@ -41,23 +41,26 @@ class Upkeep:
         self.turn = asyncio.Lock()
         self.quiet = asyncio.Event()
         self.quiet.set()
+        self._reading = engine
         self._engine = engine.execution_options(**{WRITES: True})
         self._settings = settings
         self._clock = clock
         self._size = _FIRST
+        self._done_with = ""  # the account that was last looked after
 
     async def run(self) -> None:
         """Until it is cancelled; the transaction under way is then finished."""
         while True:
             try:
-                left = await self._piece()
+                over = await self._in_turn() is None
             except SQLAlchemyError as error:
                 log.warning("upkeep.failed", error=str(error))
-                left = False
-            await asyncio.sleep(0 if left else _ROUND_SECONDS)
+                over = True
+            if over:
+                await asyncio.sleep(_ROUND_SECONDS)
 
-    async def _piece(self) -> bool:
-        """Do a piece and rest; whether there is more."""
+    async def _in_turn(self) -> int | None:
+        """Do a piece, and rest."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.quiet.wait(), _PATIENCE_SECONDS)
         async with self.turn:
@@ -70,76 +73,63 @@ class Upkeep:
                 raise
             took = time.perf_counter() - began
         await asyncio.sleep(took * _REST)
-        return done > 0
+        return done
 
-    def piece(self) -> int:
-        """Remove or erase in one transaction what is due, a few messages; their number. Blocking."""
+    def piece(self) -> int | None:
+        """Remove or erase, in one transaction, some messages of the next account that are due; their number. None where
+        no account is left in this round. Blocking."""
+        there, now = messages.c, self._clock()
+        with self._reading.connect() as connection:
+            after = sql.select(sql.func.min(there.account)).where(there.account > self._done_with)
+            account = connection.scalar(after)
+        if account is None:
+            self._done_with = ""
+            return None
         began = time.perf_counter()
-        now = self._clock()
-        done = self._remove(f"{max(int(now - self._settings.storage.read_model_days * _DAY_SECONDS), 0):08x}")
+        done = self._remove(account, f"{max(int(now - self._settings.storage.read_model_days * _DAY_SECONDS), 0):08x}")
         ages = Ages.of(self._settings.privacy, now)
         for what, before in ((TEXT, ages.texts), (NUMBER, ages.numbers)):
             if not done and before:
-                done = self._erase(what, before)
+                done = self._erase(account, what, before)
+        if not done:
+            self._done_with = account
+            return 0
         took = time.perf_counter() - began
-        if done:
-            metrics.UPKEEP_SECONDS.observe(took)
-            factor = min(max(_AIM_SECONDS / took, 0.25), 1.5)
-            self._size = min(max(int(self._size * factor), _LEAST), _MOST)
+        metrics.UPKEEP_SECONDS.observe(took)
+        self._size = min(max(int(self._size * min(max(_AIM_SECONDS / took, 0.25), 1.5)), _LEAST), _MOST)
         return done
 
-    def _remove(self, before: str) -> int:
-        """Messages of the next account that has some requested before."""
-        with self._engine.connect() as connection:
-            account = self._oldest(connection, before)
-        if account is None:
-            return 0
+    def _remove(self, account: str, before: str) -> int:
+        """The account's oldest messages of those requested before."""
         there = messages.c
-        mine = sql.select(there.id).where(there.account == account, there.id < before).order_by(there.id)
+        old = sql.select(there.id).where(there.account == account, there.id < before).order_by(there.id)
+        with self._reading.connect() as connection:
+            ids = connection.scalars(old.limit(self._size)).all()
+        if not ids:
+            return 0
+        said = requests.c
         with self._engine.begin() as connection:
-            last = connection.scalars(mine.limit(self._size)).all()[-1:]
-            if not last:
-                return 0
-            gone = connection.execute(sql.delete(messages).where(there.account == account, there.id <= last[0]))
-            # What the requests said goes when the last of a batch's messages may have gone: a batch is of one second.
+            gone = connection.execute(sql.delete(messages).where(there.account == account, there.id <= ids[-1]))
+            # What a request said stays until the last of its batch is gone.
             connection.execute(
-                sql.delete(requests).where(requests.c.account == account, requests.c.batch < last[0][:BATCH_DIGITS])
+                sql.delete(requests).where(said.account == account, said.batch < ids[-1][:BATCH_DIGITS])
             )
         metrics.REMOVED.inc(gone.rowcount)
         return int(gone.rowcount)
 
-    def _oldest(self, connection: sql.Connection, before: str) -> str | None:
-        """An account that has messages requested before."""
+    def _erase(self, account: str, what: str, before: str) -> int:
+        """The account's texts or numbers that are left from before."""
         there = messages.c
-        account: str | None = ""
-        while True:
-            account = connection.scalar(sql.select(sql.func.min(there.account)).where(there.account > account))
-            if account is None:
-                return None
-            first = connection.scalar(sql.select(sql.func.min(there.id)).where(there.account == account))
-            if first is not None and first < before:
-                return account
-
-    def _erase(self, what: str, before: str) -> int:
-        """Texts or numbers of the next account that has some left from before."""
-        there = messages.c
+        this = sql.and_(swept.c.what == what, swept.c.account == account)
+        with self._reading.connect() as connection:
+            up_to = connection.scalar(sql.select(swept.c.id).where(this)) or ""
+            left = sql.select(there.id).where(there.account == account, there.id > up_to, there.id < before)
+            ids = connection.scalars(left.order_by(there.id).limit(self._size)).all()
+        if not ids:
+            return 0
         with self._engine.begin() as connection:
-            for account, up_to in self._unswept(connection, what):
-                mine = sql.select(there.id).where(there.account == account, there.id > up_to, there.id < before)
-                ids = connection.scalars(mine.order_by(there.id).limit(self._size)).all()
-                if not ids:
-                    continue
-                connection.execute(_ERASING[what](account, ids))
-                this = sql.and_(swept.c.what == what, swept.c.account == account)
-                connection.execute(sql.delete(swept).where(this))
-                connection.execute(sql.insert(swept).values(what=what, account=account, id=ids[-1]))
-                metrics.ERASED.labels(what).inc(len(ids))
-                return len(ids)
-        return 0
-
-    def _unswept(self, connection: sql.Connection, what: str) -> list[tuple[str, str]]:
-        """Every account, and up to where it is done."""
-        from pipeline.store.spending import accounts
-
-        done = {row.account: row.id for row in connection.execute(sql.select(swept).where(swept.c.what == what))}
-        return [(name, done.get(name, "")) for name in accounts(connection)]
+            connection.execute(_ERASING[what](account, ids))
+            connection.execute(sql.delete(swept).where(this))
+            connection.execute(sql.insert(swept).values(what=what, account=account, id=ids[-1]))
+        metrics.ERASED.labels(what).inc(len(ids))
+        return len(ids)

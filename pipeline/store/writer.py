@@ -186,7 +186,7 @@ class Writer:
         if erased or id_ < ages.numbers:
             instead = masked(row[_PREFIX])
             changed[_RECIPIENT] = instead
-            changed[_ERROR] = error and error.replace(recipient, instead)
+            changed[_ERROR] = error.replace(recipient, instead) if error and recipient else error
         return tuple(changed)
 
 

@@ -105,7 +105,7 @@ def test_an_erasure_of_one_account_leaves_the_others(store):
 
 def work_off(upkeep):
     done = 0
-    while some := upkeep.piece():
+    while (some := upkeep.piece()) is not None:
         done += some
     return done
 
