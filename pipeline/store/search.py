@@ -175,8 +175,8 @@ def _behind(behind: str | None) -> list[Condition]:
 
 
 def _of_batch(connection: sql.Connection, account: str, batch: str) -> list[Condition] | None:
-    """All requests of an upload are of one second: one stretch of the account's messages, of which others are few. None: there are
-    none."""
+    """All requests of an upload are of one second: one stretch of the account's messages, of which others are few.
+    None: nothing of it is known."""
     there = messages.c
     theirs = [there.request_id > f"{batch}/", there.request_id < f"{batch}0"]  # "0" follows "/"
     some = connection.scalar(sql.select(there.id).where(there.account == account, *theirs).limit(1))
