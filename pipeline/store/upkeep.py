@@ -111,9 +111,7 @@ class Upkeep:
         with self._engine.begin() as connection:
             gone = connection.execute(sql.delete(messages).where(there.account == account, there.id <= ids[-1]))
             # What a request said stays until the last of its batch is gone.
-            connection.execute(
-                sql.delete(requests).where(said.account == account, said.batch < ids[-1][:BATCH_DIGITS])
-            )
+            connection.execute(sql.delete(requests).where(said.account == account, said.batch < ids[-1][:BATCH_DIGITS]))
         metrics.REMOVED.inc(gone.rowcount)
         return int(gone.rowcount)
 
