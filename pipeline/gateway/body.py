@@ -1,18 +1,40 @@
-"""The body of a POST as one JSON object, read strictly: what parsers differ on is refused, by the field's name."""
+"""The body of a request as one JSON object, read strictly: what parsers differ on is refused, by the field's name."""
 
 import json
 import re
 from collections import Counter
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
 
-from pipeline.gateway.problems import Refusal, refuse
+from pipeline.gateway.problems import Refusal, malformed, refuse
 from schemas import errors, surrogates
 
 _NAME_SHOWN = 64
 _NAME_END = re.compile(rb'"[ \t\r\n]*:').findall
+
+
+class Body(BaseModel):
+    """A body of one of the smaller routes: unknown fields are refused with their names."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+
+
+_B = TypeVar("_B", bound=Body)
+
+
+def shaped(body: bytes, kind: type[_B]) -> _B | Refusal:
+    """A body as `kind`. Refusals: those of `read_object`, 422 with every wrong field by name."""
+    data = read_object(body)
+    if isinstance(data, Refusal):
+        return data
+    try:
+        return kind.model_validate(data)
+    except ValidationError as found:
+        return malformed(found, data)
 
 
 def read_object(body: bytes) -> dict[str, Any] | Refusal:

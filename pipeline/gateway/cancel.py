@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 import structlog
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from pipeline import cancellations, ids
 from pipeline.accounts import AccountRecord
 from pipeline.cancellations import Row
 from pipeline.gateway import views
-from pipeline.gateway.problems import Refusal, malformed, problem, refuse, unavailable
+from pipeline.gateway.body import Body
+from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
-from pipeline.gateway.reading import authenticate, read_body
+from pipeline.gateway.reading import authenticate, parsed
 from pipeline.gateway.services import Services, services
 from schemas import errors
 from schemas.states import STATE, Detailed
@@ -30,18 +30,15 @@ log = structlog.get_logger()
 
 #: A message that is younger than this may not be in the read model yet; one that is older, and not there, is not.
 _UNKNOWN_SECONDS = 600
-_MAX_BODY_BYTES = 4096
 _BY = "api"
 
 router = APIRouter(tags=["Messages"])
 
 
-class CancelRequest(BaseModel):
+class CancelRequest(Body):
     """Which request is cancelled, with all of its messages."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    request_id: str = Field(alias="requestId", min_length=1, max_length=128)
+    request_id: str = Field(min_length=1, max_length=128)
 
 
 @router.delete("/messages/{id}", status_code=202, summary="Cancel a message")
@@ -69,8 +66,7 @@ async def cancel_all(request: Request) -> Response:
     account = await authenticate(request, at)
     if isinstance(account, Refusal):
         return problem(account)
-    body = await read_body(request, _MAX_BODY_BYTES)
-    wanted = body if isinstance(body, Refusal) else _parse(body)
+    wanted = await parsed(request, CancelRequest)
     if isinstance(wanted, Refusal):
         return problem(wanted)
     states = await cancel_requests(at, account, [wanted.request_id])
@@ -124,20 +120,6 @@ async def _publish(at: Services, rows: Sequence[Row]) -> Refusal | None:
     records = [Outgoing(at.names.cancellations, row.value, row.partition, key=row.key) for row in rows]
     failed = await at.publisher.publish(records)
     return unavailable(f"{failed.message}; a repeat does no harm") if failed else None
-
-
-def _parse(body: bytes) -> CancelRequest | Refusal:
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        return refuse(HTTPStatus.BAD_REQUEST, errors.MALFORMED_REQUEST, f"the body is not JSON in UTF-8: {error}")
-    if not isinstance(data, dict):
-        message = 'the body is not a JSON object; send {"requestId": "…"}'
-        return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)
-    try:
-        return CancelRequest.model_validate(data)
-    except ValidationError as found:
-        return malformed(found, data)
 
 
 def _told(state: str | None) -> dict[str, str | None]:

@@ -15,10 +15,10 @@ from pipeline.billing.price_rows import parse_time
 from pipeline.callbacks import deliveries, replay
 from pipeline.callbacks.deliveries import STATES, Wanted
 from pipeline.gateway import views
-from pipeline.gateway.bodies import Body, parsed
+from pipeline.gateway.body import Body
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
-from pipeline.gateway.reading import authenticate
+from pipeline.gateway.reading import authenticate, parsed
 from pipeline.gateway.services import services
 from pipeline.stages.fate import rfc3339
 from schemas import errors

@@ -15,10 +15,10 @@ from pipeline.accounts import AccountRecord
 from pipeline.callbacks import endpoints, replay
 from pipeline.callbacks.endpoints import CHOICES, Endpoint, told
 from pipeline.gateway import views
-from pipeline.gateway.bodies import Body, parsed
+from pipeline.gateway.body import Body
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
-from pipeline.gateway.reading import authenticate
+from pipeline.gateway.reading import authenticate, parsed
 from pipeline.gateway.services import Services, services
 from pipeline.records import encode
 from pipeline.stages.fate import rfc3339

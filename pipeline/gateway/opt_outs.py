@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
-import msgspec
 import orjson
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter, Query, Request, Response
@@ -18,6 +17,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pipeline import optouts
 from pipeline.accounts import AccountRecord
 from pipeline.gateway import views
+from pipeline.gateway.body import Body, shaped
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
 from pipeline.gateway.reading import authenticate, read_body
@@ -40,11 +40,10 @@ _AT_ONCE = 200
 router = APIRouter(tags=["Opt-outs"])
 
 
-class _Body(msgspec.Struct, forbid_unknown_fields=True):
+class OptOuts(Body):
+    """Numbers, each looked at apart so that every bad one is told."""
+
     recipients: list[Any]
-
-
-_decode = msgspec.json.Decoder(_Body).decode
 
 
 @router.get("/opt-outs", summary="Numbers that opted out of the account, in order")
@@ -168,13 +167,10 @@ def _added(at: Services, account: AccountRecord, numbers: Sequence[str]) -> list
 
 def _parse(body: bytes) -> list[str] | Refusal:
     """The numbers of a POST, each once."""
-    try:
-        recipients = _decode(body).recipients
-    except msgspec.ValidationError as error:  # JSON, but of another shape
-        message = f'{error}; send {{"recipients": ["+39…", …]}}'
-        return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return refuse(HTTPStatus.BAD_REQUEST, errors.MALFORMED_REQUEST, f"the body is not JSON in UTF-8: {error}")
+    wanted = shaped(body, OptOuts)
+    if isinstance(wanted, Refusal):
+        return wanted
+    recipients = wanted.recipients
     if len(recipients) > MAX_RECIPIENTS:
         message = f"recipients: at most {MAX_RECIPIENTS} in one request; split it"
         return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.TOO_MANY_RECIPIENTS, message)

@@ -2,20 +2,19 @@
 
 import secrets
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
 from pipeline.accounts import AccountRecord
 from pipeline.gateway import metrics, views
-from pipeline.gateway.body import read_object
+from pipeline.gateway.body import Body, shaped
 from pipeline.gateway.idempotency import Claim, key_of
 from pipeline.gateway.otp_codes import Shape, Verdict
 from pipeline.gateway.otp_texts import CODE, text_for
-from pipeline.gateway.problems import Refusal, malformed, problem
+from pipeline.gateway.problems import Refusal, problem
 from pipeline.gateway.sending import Otp, admitted, claimed, dry_run, send
 from pipeline.gateway.services import Services, services
 from pipeline.numbers import Recipient, classify
@@ -35,21 +34,14 @@ _CODE_CHARACTERS = 64
 router = APIRouter(tags=["OTP"])
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
-
-
-_T = TypeVar("_T", bound=_Body)
-
-
-class OtpOptions(_Body):
+class OtpOptions(Body):
     """Those of the contract."""
 
     dry_run: bool = False
     fail_on_multiple_messages: bool = False
 
 
-class OtpRequest(_Body):
+class OtpRequest(Body):
     """As the contract has it; the length is looked at apart, because it has an error of its own."""
 
     recipient: str
@@ -64,7 +56,7 @@ class OtpRequest(_Body):
         return Shape(self.length, self.alphanumeric)
 
 
-class VerifyRequest(_Body):
+class VerifyRequest(Body):
     recipient: str
     code: str = Field(min_length=1, max_length=_CODE_CHARACTERS)
 
@@ -78,7 +70,7 @@ async def create(request: Request) -> Response:
     if isinstance(asked, Refusal):
         return problem(asked)
     account, body = asked
-    wanted = _read(OtpRequest, body)
+    wanted = shaped(body, OtpRequest)
     if isinstance(wanted, Refusal):
         return problem(wanted)
     to = classify(wanted.recipient) if wanted.length in _LENGTHS else _bad_length()
@@ -111,7 +103,7 @@ async def verify(request: Request) -> Response:
     if isinstance(asked, Refusal):
         return problem(asked)
     account, body = asked
-    wanted = _read(VerifyRequest, body)
+    wanted = shaped(body, VerifyRequest)
     if isinstance(wanted, Refusal):
         return problem(wanted)
     to = classify(wanted.recipient)
@@ -123,16 +115,6 @@ async def verify(request: Request) -> Response:
     _note(account, verdict)
     view = {"verified": verdict.verified, "attemptsLeft": verdict.attempts_left}
     return Response(views.encode(view), media_type="application/json")
-
-
-def _read(kind: type[_T], body: bytes) -> _T | Refusal:
-    data = read_object(body)
-    if isinstance(data, Refusal):
-        return data
-    try:
-        return kind.model_validate(data)
-    except ValidationError as found:
-        return malformed(found, data)
 
 
 def _bad_length() -> Error:

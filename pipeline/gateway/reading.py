@@ -3,15 +3,15 @@
 import asyncio
 import time
 from http import HTTPStatus
-from typing import Any
+from typing import TypeVar
 
-import orjson
 from aiokafka.errors import KafkaError
 from fastapi import Request
 
 from pipeline import tokens
 from pipeline.accounts import AccountRecord
 from pipeline.gateway import metrics
+from pipeline.gateway.body import Body, shaped
 from pipeline.gateway.problems import Refusal, refuse, unavailable
 from pipeline.gateway.services import Services, services
 from pipeline.stages.fate import rfc3339
@@ -22,7 +22,11 @@ from schemas import errors
 #: A token made a moment ago is looked for this long before it is refused.
 _REFRESH_SECONDS = 5.0
 _READS = ("GET", "HEAD")
+#: Of a body that names no recipients.
+_MAX_SMALL_BYTES = 64 * 1024
 _REALM = 'Bearer realm="sms-pipeline"'
+
+_B = TypeVar("_B", bound=Body)
 
 
 async def reader(request: Request, scope: Scope = Scope.READ) -> tuple[AccountRecord, ReadModel] | Refusal:
@@ -105,6 +109,12 @@ def _invalid(code: int, message: str, description: str) -> Refusal:
     return refuse(HTTPStatus.UNAUTHORIZED, code, message, WWW_Authenticate=challenge)
 
 
+async def parsed(request: Request, kind: type[_B]) -> _B | Refusal:
+    """The body as `kind`; one that is empty has no fields. Refusals: those of `read_body` and `shaped`."""
+    body = await read_body(request, _MAX_SMALL_BYTES)
+    return body if isinstance(body, Refusal) else shaped(body or b"{}", kind)
+
+
 async def read_body(request: Request, limit: int) -> bytes | Refusal:
     """The body, up to `limit` bytes. Refusals: 413 as soon as it is longer, 503 where the process holds too many."""
     declared = request.headers.get("content-length", "")
@@ -119,18 +129,6 @@ async def read_body(request: Request, limit: int) -> bytes | Refusal:
             return refused
         body += chunk
     return bytes(body)
-
-
-def json_object(body: bytes) -> dict[str, Any] | Refusal:
-    """The object a body holds. Refusals: 400 no JSON, 422 something else."""
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        return refuse(HTTPStatus.BAD_REQUEST, errors.MALFORMED_REQUEST, f"the body is not JSON in UTF-8: {error}")
-    if isinstance(found, dict):
-        return found
-    message = "the body is not a JSON object"
-    return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)
 
 
 def _too_large(limit: int) -> Refusal:

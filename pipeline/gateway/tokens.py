@@ -6,17 +6,17 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, field_validator
 
 from pipeline import audit
 from pipeline.accounts import AccountRecord
 from pipeline.billing.price_rows import parse_time
 from pipeline.gateway import views
+from pipeline.gateway.body import Body
 from pipeline.gateway.guard import caller
-from pipeline.gateway.problems import Refusal, malformed, problem, refuse, unavailable
+from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
-from pipeline.gateway.reading import authenticate, json_object, read_body, refresh
+from pipeline.gateway.reading import authenticate, parsed, refresh
 from pipeline.gateway.services import Services, services
 from pipeline.stages.fate import rfc3339
 from pipeline.tokens import MAX_TOKENS, USUAL, Scope, Token, make_token
@@ -24,19 +24,22 @@ from schemas import errors
 from schemas.audit import AuditRecord
 from schemas.errors import Error
 
-_MAX_BODY_BYTES = 16 * 1024
-
 router = APIRouter(tags=["Tokens"])
 
 
-class NewToken(BaseModel):
+class NewToken(Body):
     """A token to be made. `expiresAt`: a date or an RFC 3339 time; null: it never does."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, alias_generator=to_camel)
 
     name: str = Field(default="", max_length=100)
     scopes: list[str] = Field(default=[str(scope) for scope in USUAL], min_length=1, max_length=len(Scope))
     expires_at: str | None = None
+
+    @field_validator("scopes")
+    @classmethod
+    def _known(cls, scopes: list[str]) -> list[str]:
+        if unknown := [scope for scope in scopes if scope not in list(Scope)]:
+            raise ValueError(f"{unknown[0][:64]!r} is not one of {', '.join(Scope)}")
+        return scopes
 
 
 @router.get("/tokens", summary="Tokens of the account, the oldest first")
@@ -56,8 +59,7 @@ async def create(request: Request) -> Response:
     if isinstance(asked, Refusal):
         return problem(asked)
     account, at = asked
-    body = await read_body(request, _MAX_BODY_BYTES)
-    wanted = body if isinstance(body, Refusal) else _parse(body)
+    wanted = await parsed(request, NewToken)
     if isinstance(wanted, Refusal):
         return problem(wanted)
     now = time.time_ns() // 1_000_000
@@ -126,19 +128,6 @@ def _act(request: Request, action: str, account: AccountRecord, **details: Any) 
     token = caller(request.scope).token
     assert token
     return audit.act(audit.by_token(token.id), action, account.name, **details)
-
-
-def _parse(body: bytes) -> NewToken | Refusal:
-    sent = json_object(body)
-    if isinstance(sent, Refusal):
-        return sent
-    try:
-        wanted = NewToken.model_validate(sent)
-    except ValidationError as found:
-        return malformed(found, sent)
-    if unknown := [scope for scope in wanted.scopes if scope not in list(Scope)]:
-        return _wrong(f"scopes: {unknown[0][:64]!r} is not one of {', '.join(Scope)}")
-    return wanted
 
 
 def _expiry(text: str | None, now: int) -> int | Refusal | None:

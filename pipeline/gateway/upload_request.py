@@ -10,6 +10,7 @@ import orjson
 from pydantic import Field, ValidationError
 
 from pipeline.accounts import AccountRecord
+from pipeline.gateway.body import read_object
 from pipeline.gateway.problems import Refusal, malformed, refuse
 from pipeline.text import Template
 from schemas import batch, errors, intake
@@ -54,12 +55,9 @@ def parse(
 ) -> Wanted | Refusal:
     """The request, checked as far as it is the same for all. `key`: the Idempotency-Key, which may stand for
     requestId. `examine`: tells the Error of a request that cannot be sent."""
-    try:
-        data = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        return _refuse(errors.MALFORMED_REQUEST, f"request: not JSON in UTF-8: {error}", HTTPStatus.BAD_REQUEST)
-    if not isinstance(data, dict):
-        return _refuse(errors.MALFORMED_REQUEST, "request: not a JSON object")
+    data = read_object(body)
+    if isinstance(data, Refusal):
+        return data
     if "account" in data:
         return _refuse(errors.MALFORMED_REQUEST, "account: unknown field (the token names the account)")
     if theirs := next((name for name in _THEIRS if name in data), None):
