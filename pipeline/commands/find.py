@@ -40,7 +40,7 @@ def messages(
 
     Without --recipient, --request, --batch, --state or a time every message may have to be looked at.
     """
-    from pipeline.gateway.filters import Given, wanted
+    from pipeline.gateway.messages.filters import Given, wanted
     from pipeline.gateway.problems import Refusal
     from pipeline.store.queries import ReadModel
 

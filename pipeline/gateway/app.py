@@ -12,25 +12,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from pipeline.config import Settings
-from pipeline.gateway import (
-    batches,
-    cancel,
-    deliveries,
-    drafts,
-    endpoints,
-    estimate,
-    messages,
-    money,
-    operations,
-    opt_outs,
-    otp,
-    prices,
-    queries,
-    receipts,
-    tokens,
-    upload_route,
-)
-from pipeline.gateway.edge import Edge
+from pipeline.gateway import operations, receipts
+from pipeline.gateway.account import money, opt_outs, prices, tokens
+from pipeline.gateway.batches import queries as batches
+from pipeline.gateway.batches import upload
+from pipeline.gateway.callbacks import deliveries, endpoints
+from pipeline.gateway.door.edge import Edge
+from pipeline.gateway.messages import cancel, create, drafts, estimate, queries
+from pipeline.gateway.otp import routes as otp
 from pipeline.gateway.problems import problem, refuse
 from pipeline.gateway.routing import mount
 from pipeline.gateway.services import Services
@@ -39,9 +28,9 @@ from schemas import errors
 
 #: Each with its routes, in the order in which they are documented.
 _MODULES = (
-    messages,
+    create,
     queries,
-    upload_route,
+    upload,
     batches,
     otp,
     estimate,

@@ -8,9 +8,9 @@ from typing import Any
 import uvicorn
 
 from pipeline.config import Settings
-from pipeline.gateway import tls
 from pipeline.gateway.app import create_app
-from pipeline.gateway.connections import Connection, Connections
+from pipeline.gateway.door import tls
+from pipeline.gateway.door.connections import Connection, Connections
 from pipeline.gateway.publisher import PATIENCE_SECONDS
 from pipeline.ops import interpreter
 
@@ -40,7 +40,7 @@ def server(settings: Settings) -> Server:
     gateway = settings.gateway
     connections = Connections(gateway)
     context = tls.context(gateway)
-    secured: dict[str, Any] = {"ssl_context_factory": lambda *_: context, "loop": "pipeline.gateway.tls:loop"}
+    secured: dict[str, Any] = {"ssl_context_factory": lambda *_: context, "loop": "pipeline.gateway.door.tls:loop"}
     config = uvicorn.Config(
         create_app(settings),
         host=gateway.host,

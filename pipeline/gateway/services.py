@@ -16,13 +16,13 @@ from pipeline.billing import parse_amount
 from pipeline.carriers.routing import Router
 from pipeline.config import ConfigError, HttpCarrier, Settings
 from pipeline.drafts import DraftDirectory
-from pipeline.gateway.callbacks import CallbackServices
-from pipeline.gateway.guard import Guard
-from pipeline.gateway.idempotency import Recent
-from pipeline.gateway.otp_register import OtpDirectory
-from pipeline.gateway.preview import Judge, Wires
+from pipeline.gateway.batches.uploads import Uploads
+from pipeline.gateway.callbacks.services import CallbackServices
+from pipeline.gateway.door.guard import Guard
+from pipeline.gateway.messages.idempotency import Recent
+from pipeline.gateway.messages.preview import Judge, Wires
+from pipeline.gateway.otp.register import OtpDirectory
 from pipeline.gateway.publisher import Publisher
-from pipeline.gateway.uploads import Uploads
 from pipeline.optouts import OptOutDirectory
 from pipeline.prices import PriceDirectory
 from pipeline.prohibited import WatchedLists

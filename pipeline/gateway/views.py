@@ -7,7 +7,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from pipeline.billing import format_price
-from pipeline.gateway.preview import Preview
+from pipeline.gateway.messages.preview import Preview
 from pipeline.stages.fate import rfc3339
 from pipeline.store.stored import StoredMessage
 from schemas import intake

@@ -18,7 +18,7 @@ from provided import NUMBER, OTHER, PROHIBITED, SPANISH, forbid, fund, intake, k
 from serving import Gateway, start
 
 from pipeline.accounts import AccountRecord
-from pipeline.gateway.messages import parse
+from pipeline.gateway.messages.create import parse
 from pipeline.gateway.problems import Refusal
 from pipeline.lists import Entry
 from schemas import errors

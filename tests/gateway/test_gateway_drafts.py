@@ -102,14 +102,14 @@ def test_drafts_are_their_accounts_own(gateway, api):
 
 
 def test_there_is_an_end_to_them(api, monkeypatch):
-    monkeypatch.setattr("pipeline.gateway.drafts.MAX_DRAFTS", 2)
+    monkeypatch.setattr("pipeline.gateway.messages.drafts.MAX_DRAFTS", 2)
     first = kept(api)
     kept(api)
     assert "2 drafts" in problem(api.post("/drafts", json=ONE), 409, errors.TOO_MANY_DRAFTS)
     assert api.put(f"/drafts/{first['id']}", json={**ONE, "message": "Other"}).status_code == 200
     assert api.delete(f"/drafts/{first['id']}").status_code == 204
     kept(api)
-    monkeypatch.setattr("pipeline.gateway.drafts.MAX_DRAFT_BYTES", 50)
+    monkeypatch.setattr("pipeline.gateway.messages.drafts.MAX_DRAFT_BYTES", 50)
     problem(api.post("/drafts", json=ONE), 413, errors.TOO_LARGE)
 
 

@@ -10,7 +10,8 @@ import pytest
 from serving import TOKENS, configured, eventually, put_accounts, serving
 
 from pipeline.accounts import AccountRecord
-from pipeline.gateway import opt_outs, publisher, reading
+from pipeline.gateway import publisher, reading
+from pipeline.gateway.account import opt_outs
 from pipeline.ops.kafka import EmbeddedKafka
 from pipeline.optouts import OptOut, key
 from pipeline.tokens import hash_token

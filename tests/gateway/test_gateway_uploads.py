@@ -13,7 +13,7 @@ from serving import TOKENS, configured, eventually, put_accounts, serving
 
 from pipeline.accounts import AccountRecord, hash_token
 from pipeline.config import Uploads
-from pipeline.gateway.upload_spool import DIRECTORY
+from pipeline.gateway.batches.spool import DIRECTORY
 from schemas import errors
 
 REQUEST = {"sender": "ACME", "message": "Ciao {{name|friend}}"}

@@ -11,7 +11,7 @@ import pytest
 from provided import NUMBER, OTHER, intake, problem
 from serving import Gateway, eventually, serving, start
 
-from pipeline.gateway.idempotency import Claim, Recent
+from pipeline.gateway.messages.idempotency import Claim, Recent
 from pipeline.gateway.problems import Refusal
 from pipeline.store.database import open_database
 from pipeline.store.writer import Moved, Writer

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.gateway.multipart import Malformed, Multipart, boundary_of
+from pipeline.gateway.batches.multipart import Malformed, Multipart, boundary_of
 
 
 async def pieces(body: bytes, step: int) -> AsyncIterator[bytes]:

@@ -17,8 +17,8 @@ from provided import NUMBER, OTHER, SPANISH, forbid, fund, intake, known, proble
 from serving import Gateway, eventually, serving, start
 
 from pipeline import ids
-from pipeline.gateway.otp_codes import ALPHANUMERIC, DIGITS, Challenge, Challenges, Shape, code_of, matches
-from pipeline.gateway.otp_texts import CODE, LANGUAGES, TEXTS, text_for
+from pipeline.gateway.otp.codes import ALPHANUMERIC, DIGITS, Challenge, Challenges, Shape, code_of, matches
+from pipeline.gateway.otp.texts import CODE, LANGUAGES, TEXTS, text_for
 from pipeline.lists import Entry
 from pipeline.numbers import check_sender
 from pipeline.records import Batch

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from pipeline.accounts import AccountRecord
 from pipeline.billing import Limits
 from pipeline.config import Gateway
-from pipeline.gateway.edge import rate_limit
-from pipeline.gateway.guard import Guard, caller
-from pipeline.gateway.quota import Buckets
+from pipeline.gateway.door.edge import rate_limit
+from pipeline.gateway.door.guard import Guard, caller
+from pipeline.gateway.door.quota import Buckets
 from pipeline.tokens import Token
 from schemas import errors
 

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Request, Response
 
 from pipeline.billing import format_amount, format_price
 from pipeline.gateway import views
-from pipeline.gateway.idempotency import key_of
-from pipeline.gateway.messages import parse
+from pipeline.gateway.messages.create import parse
+from pipeline.gateway.messages.idempotency import key_of
+from pipeline.gateway.messages.sending import admitted, refused
+from pipeline.gateway.messages.simulation import Course, cost, simulate
 from pipeline.gateway.problems import Refusal, problem
-from pipeline.gateway.sending import admitted, refused
 from pipeline.gateway.services import Services, services
-from pipeline.gateway.simulation import Course, cost, simulate
 from pipeline.gateway.views import Refused
 
 router = APIRouter(tags=["Messages"])

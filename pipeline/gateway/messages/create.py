@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from pipeline.accounts import AccountRecord
 from pipeline.gateway.body import read_object
-from pipeline.gateway.idempotency import key_of
+from pipeline.gateway.messages.idempotency import key_of
+from pipeline.gateway.messages.sending import admitted, claimed, dry_run, send
 from pipeline.gateway.problems import Refusal, malformed, problem, refuse
-from pipeline.gateway.sending import admitted, claimed, dry_run, send
 from pipeline.gateway.services import services
 from schemas import errors, intake
 

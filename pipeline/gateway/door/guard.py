@@ -13,8 +13,8 @@ from starlette.types import Scope as Connection
 from pipeline.accounts import AccountRecord
 from pipeline.config_gateway import Gateway
 from pipeline.gateway import metrics
+from pipeline.gateway.door.quota import Buckets, Quota
 from pipeline.gateway.problems import Refusal, unavailable
-from pipeline.gateway.quota import Buckets, Quota
 from pipeline.tokens import Token
 from schemas import errors
 from schemas.errors import Error

@@ -12,13 +12,13 @@ from fastapi import Request, Response
 from pipeline import ids
 from pipeline.accounts import AccountRecord
 from pipeline.gateway import metrics, views
-from pipeline.gateway.idempotency import Claim, fingerprint
-from pipeline.gateway.preview import Preview, mistimed, preview
+from pipeline.gateway.messages.idempotency import Claim, fingerprint
+from pipeline.gateway.messages.preview import Preview, mistimed, preview
+from pipeline.gateway.messages.simulation import Course, simulate
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
 from pipeline.gateway.reading import authenticate, read_body
 from pipeline.gateway.services import Services
-from pipeline.gateway.simulation import Course, simulate
 from pipeline.gateway.views import MessageResponse, Refused
 from pipeline.store.stored import StoredMessage
 from pipeline.streaming.topics import BULK, PRIORITY

@@ -11,11 +11,11 @@ from pydantic import Field
 from pipeline.accounts import AccountRecord
 from pipeline.gateway import metrics, views
 from pipeline.gateway.body import Body, shaped
-from pipeline.gateway.idempotency import Claim, key_of
-from pipeline.gateway.otp_codes import Shape, Verdict
-from pipeline.gateway.otp_texts import CODE, text_for
+from pipeline.gateway.messages.idempotency import Claim, key_of
+from pipeline.gateway.messages.sending import Otp, admitted, claimed, dry_run, send
+from pipeline.gateway.otp.codes import Shape, Verdict
+from pipeline.gateway.otp.texts import CODE, text_for
 from pipeline.gateway.problems import Refusal, problem
-from pipeline.gateway.sending import Otp, admitted, claimed, dry_run, send
 from pipeline.gateway.services import Services, services
 from pipeline.numbers import Recipient, classify
 from pipeline.text import Template

@@ -7,8 +7,9 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Query, Request, Response
 
-from pipeline.gateway import filters, views
-from pipeline.gateway.filters import wrong
+from pipeline.gateway import views
+from pipeline.gateway.messages import filters
+from pipeline.gateway.messages.filters import wrong
 from pipeline.gateway.problems import Refusal, problem, refuse
 from pipeline.gateway.reading import reader
 from pipeline.store.search import Wanted, cursor, read_cursor

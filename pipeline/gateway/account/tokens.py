@@ -13,7 +13,7 @@ from pipeline.accounts import AccountRecord
 from pipeline.billing.price_rows import parse_time
 from pipeline.gateway import views
 from pipeline.gateway.body import Body
-from pipeline.gateway.guard import caller
+from pipeline.gateway.door.guard import caller
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
 from pipeline.gateway.reading import authenticate, parsed, refresh

@@ -16,7 +16,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from pipeline.config import ConfigError, Settings
-from pipeline.gateway.otp_codes import Challenge, Challenges, Shape, Verdict, code_of, matches
+from pipeline.gateway.otp.codes import Challenge, Challenges, Shape, Verdict, code_of, matches
 from pipeline.gateway.problems import Refusal, unavailable
 from pipeline.gateway.publisher import Outgoing, Publisher
 from pipeline.streaming.follow import Directory

@@ -8,10 +8,11 @@ from http import HTTPStatus
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.gateway import metrics, trace
-from pipeline.gateway.guard import Caller, Guard, caller
+from pipeline.gateway import metrics
+from pipeline.gateway.door import trace
+from pipeline.gateway.door.guard import Caller, Guard, caller
+from pipeline.gateway.door.quota import Quota
 from pipeline.gateway.problems import Refusal, problem, refuse
-from pipeline.gateway.quota import Quota
 from schemas import errors
 
 log = structlog.get_logger()

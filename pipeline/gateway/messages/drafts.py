@@ -16,12 +16,13 @@ from fastapi import APIRouter, Request, Response
 
 from pipeline.accounts import AccountRecord
 from pipeline.drafts import MAX_BYTES, MAX_DRAFT_BYTES, MAX_DRAFTS, Draft
-from pipeline.gateway import messages, views
+from pipeline.gateway import views
+from pipeline.gateway.messages.create import parse
+from pipeline.gateway.messages.sending import claimed, examine
+from pipeline.gateway.messages.sending import send as send_request
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
 from pipeline.gateway.reading import authenticate, read_body
-from pipeline.gateway.sending import claimed, examine
-from pipeline.gateway.sending import send as send_request
 from pipeline.gateway.services import Services, services
 from pipeline.stages.fate import rfc3339
 from schemas import errors
@@ -126,7 +127,7 @@ async def send(request: Request, id: str) -> Response:
         return problem(refuse(HTTPStatus.FORBIDDEN, errors.BLOCKLISTED, message))
     if draft.sent_at and datetime.fromisoformat(draft.sent_at) < datetime.now(UTC) - _AGAIN:
         return problem(_too_late(draft, f"ask for the messages of {draft.request_id}"))
-    wanted = messages.parse(bytes(draft.request), account)
+    wanted = parse(bytes(draft.request), account)
     if isinstance(wanted, Refusal):
         return problem(wanted)
     wanted.request_id = draft.request_id
@@ -162,7 +163,7 @@ async def _draft(request: Request, id_: str) -> tuple[Draft, AccountRecord, Serv
 async def _checked(request: Request, account: AccountRecord, at: Services) -> bytes | Refusal:
     """The body, which could be sent as it is now."""
     body = await read_body(request, MAX_DRAFT_BYTES)
-    wanted = body if isinstance(body, Refusal) else messages.parse(body, account)
+    wanted = body if isinstance(body, Refusal) else parse(body, account)
     if isinstance(wanted, Refusal):
         return wanted
     assert isinstance(body, bytes)

@@ -10,15 +10,16 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from pipeline.accounts import AccountRecord
-from pipeline.gateway import metrics, upload_body, upload_request, views
-from pipeline.gateway.idempotency import key_of
+from pipeline.gateway import metrics, views
+from pipeline.gateway.batches import upload_body, upload_request
+from pipeline.gateway.batches.spool import Spool
+from pipeline.gateway.batches.upload_body import Unusable
+from pipeline.gateway.batches.upload_request import Wanted
+from pipeline.gateway.messages.idempotency import key_of
+from pipeline.gateway.messages.sending import examine
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.reading import authenticate
-from pipeline.gateway.sending import examine
 from pipeline.gateway.services import Services, services
-from pipeline.gateway.upload_body import Unusable
-from pipeline.gateway.upload_request import Wanted
-from pipeline.gateway.upload_spool import Spool
 from pipeline.store import batch_views
 from schemas import errors
 from schemas.batch import BatchRecord

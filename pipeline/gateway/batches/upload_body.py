@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from fastapi import Request
 
-from pipeline.gateway.multipart import Malformed, Multipart, Part, boundary_of
+from pipeline.gateway.batches.multipart import Malformed, Multipart, Part, boundary_of
 from pipeline.gateway.problems import Refusal, refuse
 from pipeline.recipients import Kind
 from schemas import errors

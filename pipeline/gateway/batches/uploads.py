@@ -21,9 +21,9 @@ from aiokafka.errors import KafkaError
 from pipeline.batches import BatchDirectory
 from pipeline.config import Settings
 from pipeline.gateway import metrics
+from pipeline.gateway.batches.spool import Spool
+from pipeline.gateway.batches.upload_request import Wanted
 from pipeline.gateway.publisher import PATIENCE_SECONDS, Outgoing, Transactions
-from pipeline.gateway.upload_request import Wanted
-from pipeline.gateway.upload_spool import Spool
 from pipeline.recipients import Kind, Reader
 from pipeline.stages.fate import rfc3339
 from pipeline.streaming.topics import TopicNames

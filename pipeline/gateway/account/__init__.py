@@ -1,0 +1,1 @@
+"""An account's money, prices, tokens and opt-outs."""

@@ -1,0 +1,1 @@
+"""Files of recipients, and what became of them."""

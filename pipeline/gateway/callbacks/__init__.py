@@ -1,0 +1,1 @@
+"""Where accounts want to be told, and what became of that."""

@@ -1,0 +1,1 @@
+"""Sending, asking after, cancelling and keeping messages."""

@@ -1,0 +1,1 @@
+"""Login codes: made, sent, verified."""
