@@ -57,6 +57,18 @@ class Storage(_Section):
     retention_days: float = Field(default=10.0, ge=2.5)
     read_model_days: float = Field(default=90.0, ge=8, le=36_500)
 
+    @property
+    def status_days(self) -> float:
+        """How long the status topic keeps what it was told."""
+        return max(7.0, self.retention_days)
+
+    @model_validator(mode="after")
+    def _read_model_outlives_the_status_topic(self) -> Self:
+        if self.read_model_days < self.status_days + 1:
+            least = f"{self.status_days + 1:g}"
+            raise ValueError(f"read_model_days: at least {least}, a day more than the status topic keeps messages")
+        return self
+
 
 class Privacy(_Section):
     """Days after which the read model forgets a message's text and custom data, and its recipient's number; 0: with the

@@ -120,6 +120,6 @@ def message(
             updated_at=status.at,
             sent_at=sent_at,
             delivered_at=status.at if status.detailed_state == Detailed.DELIVERED.name else None,
-            is_otp=False,
+            is_otp=bool(options.get("otp")),
         )
     )

@@ -156,6 +156,7 @@ def stored(row: StoredMessage) -> MessageResponse:
         updated_at=row.updated_at,
         sent_at=row.sent_at,
         delivered_at=row.delivered_at,
+        is_otp=bool(options["otp"]),
     )
 
 

@@ -117,7 +117,7 @@ def catalogue(settings: Settings) -> list[Topic]:
     n = settings.kafka.partitions
     days = str(int(settings.storage.retention_days * _DAY_MS))
     flow = {"retention.ms": days, "max.message.bytes": str(client.MAX_RECORD_BYTES)}
-    long = flow | {"retention.ms": str(int(max(7, settings.storage.retention_days) * _DAY_MS))}
+    long = flow | {"retention.ms": str(int(settings.storage.status_days * _DAY_MS))}
     dead = long | {"max.message.bytes": str(client.MAX_DEAD_LETTER_BYTES)}
     latest = {"cleanup.policy": "compact", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
     # Of no use after an hour or so; old segments go as wholes.

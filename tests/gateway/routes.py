@@ -25,6 +25,11 @@ SCOPES = {
     ("GET", "/tokens"): Scope.ADMIN,
     ("POST", "/tokens"): Scope.ADMIN,
     ("DELETE", "/tokens/{id}"): Scope.ADMIN,
+    ("POST", "/callbacks/endpoints"): Scope.ADMIN,
+    ("PUT", "/callbacks/endpoints/{id}"): Scope.ADMIN,
+    ("DELETE", "/callbacks/endpoints/{id}"): Scope.ADMIN,
+    ("POST", "/callbacks/endpoints/{id}/secrets"): Scope.ADMIN,
+    ("POST", "/callbacks/endpoints/{id}/test"): Scope.ADMIN,
 }
 #: By the path's first part: which of an account's things (see `World` of the test) stands for its parameter.
 THINGS = {

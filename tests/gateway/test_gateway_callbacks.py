@@ -18,9 +18,10 @@ from serving import Gateway, eventually
 from standardwebhooks import Webhook
 from typer.testing import CliRunner
 
-from pipeline.accounts import AccountRecord, hash_token
+from pipeline.accounts import AccountRecord
 from pipeline.cli import app
 from pipeline.config import Callbacks
+from pipeline.tokens import Scope, Token, hash_token
 from schemas import errors
 
 URL = "https://client.example/hook"
@@ -40,8 +41,9 @@ def calling(stage: Stage) -> Iterator[Gateway]:
         update={"callbacks": allow, "gateway": stage.settings.gateway.model_copy(update={"port": 0})}
     )
     names = ("acme", "globex")
-    records = [AccountRecord(name, "2026-11-22T10:00:00.000Z", [hash_token(serving.TOKENS[name])]) for name in names]
-    serving.put_accounts(settings, *records)
+    accounts = [AccountRecord(name, "2026-11-22T10:00:00.000Z") for name in names]
+    tokens = [Token(name, "0" * 12, hash_token(serving.TOKENS[name]), tuple(Scope)) for name in names]
+    serving.put_accounts(settings, *accounts, *tokens)
     with serving.serving(settings) as running:
         eventually(lambda: running.http.get("/health/ready").status_code == 200)
         yield running

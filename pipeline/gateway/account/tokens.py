@@ -8,12 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import Field, field_validator
 
-from pipeline import audit
 from pipeline.accounts import AccountRecord
 from pipeline.billing.price_rows import parse_time
 from pipeline.gateway import views
+from pipeline.gateway.account.acts import act
 from pipeline.gateway.body import Body
-from pipeline.gateway.door.guard import caller
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
 from pipeline.gateway.reading import authenticate, parsed, refresh
@@ -21,7 +20,6 @@ from pipeline.gateway.services import Services, services
 from pipeline.stages.fate import rfc3339
 from pipeline.tokens import MAX_TOKENS, USUAL, Scope, Token, make_token
 from schemas import errors
-from schemas.audit import AuditRecord
 from schemas.errors import Error
 
 router = APIRouter(tags=["Tokens"])
@@ -71,8 +69,8 @@ async def create(request: Request) -> Response:
         return problem(refuse(HTTPStatus.CONFLICT, errors.TOO_MANY_TOKENS, message))
     secret, token = make_token(account.name, at=now, scopes=wanted.scopes, expires=expires, name=wanted.name)
     details = {"token": token.id, "scopes": list(token.scopes), "name": token.name or None}
-    act = _act(request, "token.create", account, **details, expiresAt=expires and rfc3339(expires))
-    if refused := await _change(at, act, token.key, token.value):
+    told_of = act(request, "token.create", account.name, **details, expiresAt=expires and rfc3339(expires))
+    if refused := await _change(at, [told_of, Outgoing(at.names.accounts, token.value, key=token.key)]):
         return problem(refused)
     return Response(views.encode(told(token) | {"token": secret}), HTTPStatus.CREATED, media_type=_JSON)
 
@@ -87,7 +85,8 @@ async def delete(request: Request, id: str) -> Response:
     found = next((token for token in at.accounts.tokens(account.name) if token.id == id.lower()), None)
     if found is None:
         return problem(refuse(HTTPStatus.NOT_FOUND, errors.NOT_FOUND, f"no token {id[:64]!r} of this account"))
-    refused = await _change(at, _act(request, "token.revoke", account, token=found.id), found.key, found.revocation)
+    told_of = act(request, "token.revoke", account.name, token=found.id)
+    refused = await _change(at, [told_of, Outgoing(at.names.accounts, found.revocation, key=found.key)])
     return problem(refused) if refused else Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -114,20 +113,10 @@ async def _asked(request: Request) -> tuple[AccountRecord, Services] | Refusal:
     return await refresh(at) or (account, at)
 
 
-async def _change(at: Services, act: AuditRecord, key: bytes, value: bytes | None) -> Refusal | None:
+async def _change(at: Services, records: Sequence[Outgoing]) -> Refusal | None:
     """Make the act and what it changes durable, and see it."""
-    records: Sequence[Outgoing] = [
-        Outgoing(at.names.audit, audit.value(act), key=audit.key(act)),
-        Outgoing(at.names.accounts, value, key=key),
-    ]
     failed = await at.publisher.publish(records)
     return unavailable(failed.message) if failed else await refresh(at)
-
-
-def _act(request: Request, action: str, account: AccountRecord, **details: Any) -> AuditRecord:
-    token = caller(request.scope).token
-    assert token
-    return audit.act(audit.by_token(token.id), action, account.name, **details)
 
 
 def _expiry(text: str | None, now: int) -> int | Refusal | None:

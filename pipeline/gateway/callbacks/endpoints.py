@@ -15,6 +15,7 @@ from pipeline.accounts import AccountRecord
 from pipeline.callbacks import endpoints, replay
 from pipeline.callbacks.endpoints import CHOICES, Endpoint, told
 from pipeline.gateway import views
+from pipeline.gateway.account.acts import act
 from pipeline.gateway.body import Body
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
@@ -22,6 +23,7 @@ from pipeline.gateway.reading import authenticate, parsed
 from pipeline.gateway.services import Services, services
 from pipeline.records import encode
 from pipeline.stages.fate import rfc3339
+from pipeline.tokens import Scope
 from schemas import errors
 from schemas.intake import CallableUrl
 
@@ -88,7 +90,7 @@ async def create(request: Request) -> Response:
     made = Endpoint(
         id=endpoints.new_id(), account=account.name, secrets=[secret], created_at=now, updated_at=now, **_fields(body)
     )
-    refused = await at.callbacks.change([Outgoing(at.names.endpoints, made.value, key=made.key)])
+    refused = await _change(request, at, "endpoint.create", made)
     return problem(refused) if refused else _answer(told(made) | {"secret": secret.key}, HTTPStatus.CREATED)
 
 
@@ -112,7 +114,7 @@ async def put(request: Request, id: str) -> Response:
         return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, wrong))
     now = rfc3339(time.time_ns() // 1_000_000)
     changed = msgspec.structs.replace(endpoint, updated_at=now, **_fields(body))
-    refused = await at.callbacks.change([Outgoing(at.names.endpoints, changed.value, key=changed.key)])
+    refused = await _change(request, at, "endpoint.change", changed)
     return problem(refused) if refused else _answer(told(changed))
 
 
@@ -123,7 +125,7 @@ async def delete(request: Request, id: str) -> Response:
     if isinstance(found, Refusal):
         return problem(found)
     endpoint, at = found
-    refused = await at.callbacks.change([Outgoing(at.names.endpoints, None, key=endpoint.key)])
+    refused = await _change(request, at, "endpoint.remove", endpoint, gone=True)
     return problem(refused) if refused else Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -138,7 +140,7 @@ async def rotate(request: Request, id: str) -> Response:
     if isinstance(body, Refusal):
         return problem(body)
     changed = endpoint.rotated(body.keep_hours)
-    refused = await at.callbacks.change([Outgoing(at.names.endpoints, changed.value, key=changed.key)])
+    refused = await _change(request, at, "endpoint.rotate", changed)
     if refused:
         return problem(refused)
     return _answer(told(changed) | {"secret": changed.secrets[-1].key}, HTTPStatus.CREATED)
@@ -161,14 +163,25 @@ async def test(request: Request, id: str) -> Response:
     return problem(unavailable(failed.message)) if failed else _answer({"id": again.event.id}, HTTPStatus.ACCEPTED)
 
 
+async def _change(
+    request: Request, at: Services, action: str, endpoint: Endpoint, *, gone: bool = False
+) -> Refusal | None:
+    """Make the act and the endpoint durable, and see it. The URL's query may hold a secret: it is not told."""
+    url, _, _ = endpoint.url.partition("?")
+    told_of = act(request, action, endpoint.account, endpoint=endpoint.id, url=url, events=endpoint.events)
+    value = None if gone else endpoint.value
+    return await at.callbacks.change([told_of, Outgoing(at.names.endpoints, value, key=endpoint.key)])
+
+
 def _fields(body: EndpointBody) -> dict[str, Any]:
     return body.model_dump() | {"url": str(body.url)}
 
 
 async def _asked(request: Request) -> tuple[AccountRecord, Services] | Refusal:
-    """Who asks, once what was acknowledged until now is seen."""
+    """Who asks, once what was acknowledged until now is seen. An endpoint is told everything its account sends, so
+    that to change one is not for those who may only send."""
     at = services(request)
-    account = await authenticate(request, at)
+    account = await authenticate(request, at, Scope.READ if request.method == "GET" else Scope.ADMIN)
     if isinstance(account, Refusal):
         return account
     return await at.callbacks.refresh() or (account, at)
