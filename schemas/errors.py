@@ -33,7 +33,6 @@ DUPLICATE_RECIPIENT = 3006
 MISSING_FIELD = 3007
 MULTIPLE_PARTS = 3008
 REQUEST_ID_REUSED = 3009
-UNSUPPORTED_OPTION = 3010
 TOO_LARGE = 3011
 OPTED_OUT = 3012
 INVALID_TEXT = 3014
@@ -106,7 +105,6 @@ CATALOGUE: dict[int, str] = {
     MISSING_FIELD: "The template names a field that this recipient does not have.",
     MULTIPLE_PARTS: "The text needs more than one part and failOnMultipleMessages is set.",
     REQUEST_ID_REUSED: "The requestId was used before for a request with other content.",
-    UNSUPPORTED_OPTION: "The option is part of the contract but not offered yet.",
     TOO_LARGE: "The record is larger than the limit.",
     OPTED_OUT: "The recipient has asked this account, or every account, not to write any more.",
     INVALID_TEXT: "The text holds a character that no SMS can carry.",

@@ -69,6 +69,7 @@ class _Message(msgspec.Struct, rename="camel", kw_only=True):
     updated_at: str
     sent_at: str | None
     delivered_at: str | None
+    send_at: str | UnsetType
     is_otp: bool
 
 
@@ -120,6 +121,7 @@ def message(
             updated_at=status.at,
             sent_at=sent_at,
             delivered_at=status.at if status.detailed_state == Detailed.DELIVERED.name else None,
+            send_at=status.send_at,
             is_otp=bool(options.get("otp")),
         )
     )

@@ -66,6 +66,7 @@ class Message(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     updated_at: datetime | None = None
     sent_at: datetime | None = None
     delivered_at: datetime | None = None
+    send_at: datetime | None = None
     is_otp: bool = False
     otp: str | None = None
     otp_options: dict[str, Any] | None = None

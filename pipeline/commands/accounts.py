@@ -65,8 +65,8 @@ def show(name: Name, json: JsonOption = False, config_file: ConfigOption = None)
     settings = running(config_file)
 
     async def work() -> dict[str, Any]:
-        record = await existing(settings, name)
-        return _view(record, (await balances(settings)).get(name), settings.billing.currency)
+        register, money = await register_of(settings), await balances(settings)
+        return _view(register, known_account(register, name), money.get(name), settings.billing.currency)
 
     found = ask(work())
     if json:
@@ -81,6 +81,8 @@ def show(name: Name, json: JsonOption = False, config_file: ConfigOption = None)
         print(f"bundle     {one['name']}: {one['left']} parts left, {where}, until {one['expiresAt']}")
     for field, value in found.get("limits", {}).items():
         print(f"limit      {field}: {value}")
+    for held in found.get("held", []):
+        print(f"held       {held['range']}: {held['reason']}; `sms-pipeline account release {name} {held['range']}`")
 
 
 def limits_told(limits: Limits) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def list_accounts(json: JsonOption = False, config_file: ConfigOption = None) ->
     async def work() -> list[dict[str, Any]]:
         register, money = await register_of(settings), await balances(settings)
         records = [record for name in register.names() if (record := register.get(name))]
-        return [_view(record, money.get(record.name), settings.billing.currency) for record in records]
+        return [_view(register, record, money.get(record.name), settings.billing.currency) for record in records]
 
     found = ask(work())
     if json:
@@ -164,9 +166,9 @@ def _set_blocked(config_file: Any, name: str, reason: str | None) -> None:
     ask(work())
 
 
-def _view(record: AccountRecord, money: Balance | None, currency: str) -> dict[str, Any]:
-    """What the contract shows of an account, and its limits and bundles where it has any; zeros where it never had
-    money."""
+def _view(register: Register, record: AccountRecord, money: Balance | None, currency: str) -> dict[str, Any]:
+    """What the contract shows of an account, and its limits, bundles and held ranges where it has any; zeros where it
+    never had money."""
     nothing = format_amount(0)
     money = money or Balance(record.name, nothing, nothing, nothing, currency)
     view: dict[str, Any] = {
@@ -178,7 +180,9 @@ def _view(record: AccountRecord, money: Balance | None, currency: str) -> dict[s
         "blocklisted": record.blocklisted,
         "blocklistedReason": record.blocklisted_reason,
     }
-    more = {"bundles": money.bundles, "limits": limits_told(record.limits)}
+    holds = sorted(register.holds(record.name).items())
+    held = [{"range": range_, "reason": hold.reason} for range_, hold in holds if not hold.released]
+    more = {"bundles": money.bundles, "limits": limits_told(record.limits), "held": held}
     return view | {name: value for name, value in more.items() if value}
 
 
@@ -193,6 +197,11 @@ async def register_of(settings: Settings) -> Register:
 async def existing(settings: Settings, name: str, *, as_written: bool = False) -> AccountRecord:
     """The account as it stands, or as its own record has it, to be changed."""
     register = await register_of(settings)
+    return known_account(register, name, as_written=as_written)
+
+
+def known_account(register: Register, name: str, *, as_written: bool = False) -> AccountRecord:
+    """The account; ends the command where there is none of this name."""
     record = register.written(name) if as_written else register.get(name)
     if record is None:
         fail(f"no account {name}; create it with `sms-pipeline account create {name}`")

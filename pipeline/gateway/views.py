@@ -63,6 +63,7 @@ class MessageResponse(msgspec.Struct, rename="camel", kw_only=True):
     updated_at: str
     sent_at: str | None = None
     delivered_at: str | None = None
+    send_at: str | UnsetType = UNSET
     is_otp: bool = False
     otp: str | UnsetType = UNSET
     otp_options: dict[str, Any] | UnsetType = UNSET
@@ -156,6 +157,7 @@ def stored(row: StoredMessage) -> MessageResponse:
         updated_at=row.updated_at,
         sent_at=row.sent_at,
         delivered_at=row.delivered_at,
+        send_at=row.send_at or UNSET,
         is_otp=bool(options["otp"]),
     )
 

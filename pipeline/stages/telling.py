@@ -16,7 +16,7 @@ import msgspec
 
 from pipeline import ids
 from pipeline.records import Batch, Notice, Settlement
-from pipeline.stages.fate import Progress, Sent, Teller, position_of
+from pipeline.stages.fate import Progress, Sent, Teller, position_of, rfc3339
 from pipeline.streaming.stage import Step
 from pipeline.streaming.topics import BULK, PRIORITY, TopicNames
 from schemas.intake import VALIDITY_SECONDS, WORLDWIDE
@@ -167,6 +167,7 @@ def options_of(batch: Batch) -> bytes:
         "validitySeconds": (batch.validity_seconds, VALIDITY_SECONDS),
         "tariff": (batch.tariff, WORLDWIDE),
         "otp": (batch.otp, False),
+        "sendAt": (rfc3339(batch.send_at) if batch.send_at else None, None),
     }
     return _json({name: value for name, (value, default) in asked.items() if value != default})
 

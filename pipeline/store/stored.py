@@ -8,8 +8,8 @@ from pipeline.store.tables import BATCH_DIGITS, messages, requests
 
 class StoredMessage(msgspec.Struct, frozen=True):
     """A message as of its latest status record. `error` and `custom` are JSON, money decimal strings; `sent_at` is
-    when a carrier took it; `message` its text as sent. `options` (those that are not the default) and `callback` are
-    its request's, as JSON; None where it had none.
+    when a carrier took it; `message` its text as sent; `send_at` when it was to be sent, None at once. `options` (those
+    that are not the default) and `callback` are its request's, as JSON; None where it had none.
     """
 
     account: str
@@ -39,6 +39,7 @@ class StoredMessage(msgspec.Struct, frozen=True):
     updated_at: str
     sent_at: str | None
     delivered_at: str | None
+    send_at: str | None = None
     options: str | None = None
     callback: str | None = None
 

@@ -44,6 +44,7 @@ messages = sql.Table(
     sql.Column("delivered_at", _Text),
     sql.Column("operator", _Text),
     sql.Column("cost", sql.BigInteger),
+    sql.Column("send_at", _Text),
     sqlite_with_rowid=False,
 )
 

@@ -61,7 +61,7 @@ _encode = msgspec.json.Encoder().encode
 
 _COLUMNS = [column.name for column in tables.messages.columns]
 #: The table's last columns are made here, those before are the record's fields as they are.
-_MADE = ["message", "error", "custom", "updated_at", "sent_at", "delivered_at", "operator", "cost"]
+_MADE = ["message", "error", "custom", "updated_at", "sent_at", "delivered_at", "operator", "cost", "send_at"]
 assert _COLUMNS[-len(_MADE) :] == _MADE
 _taken = attrgetter(*_COLUMNS[: -len(_MADE)])
 
@@ -235,6 +235,7 @@ def _rows(news: _News, costs: Mapping[str, int]) -> list[tuple[Any, ...]]:
             delivered.get(id_),
             operators.get(id_),
             costs.get(id_),
+            record.send_at or None,
         )
         for id_, record in latest.items()
     ]

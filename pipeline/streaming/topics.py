@@ -1,7 +1,7 @@
 """Every topic: its name, what it holds, its partitions, how long it keeps. Created here and nowhere else."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -113,82 +113,96 @@ class TopicNames:
 
 def catalogue(settings: Settings) -> list[Topic]:
     """Every topic of this configuration."""
-    names = TopicNames(settings.kafka.topic_prefix)
-    n = settings.kafka.partitions
-    days = str(int(settings.storage.retention_days * _DAY_MS))
-    flow = {"retention.ms": days, "max.message.bytes": str(client.MAX_RECORD_BYTES)}
-    long = flow | {"retention.ms": str(int(settings.storage.status_days * _DAY_MS))}
-    dead = long | {"max.message.bytes": str(client.MAX_DEAD_LETTER_BYTES)}
-    latest = {"cleanup.policy": "compact", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
-    # Of no use after an hour or so; old segments go as wholes.
-    hour, day = str(_DAY_MS // 24), str(_DAY_MS)
-    brief = latest | {"cleanup.policy": _BOTH, "retention.ms": day, "segment.ms": hour}
-    state = latest | {"cleanup.policy": _BOTH, "retention.ms": days, "segment.bytes": str(64 * 1024 * 1024)}
-    found = []
+    return [*_flow(settings), *_words(settings), *_told(settings), *_known(settings), *_changelogs(settings)]
+
+
+def _kept(days: float) -> dict[str, str]:
+    """A topic whose records are kept for so many days."""
+    return {"retention.ms": str(int(days * _DAY_MS)), "max.message.bytes": str(client.MAX_RECORD_BYTES)}
+
+
+#: A topic of which the latest record of each key is kept.
+_LATEST = {"cleanup.policy": "compact", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
+
+
+def _flow(settings: Settings) -> Iterator[Topic]:
+    """What messages go through, lane by lane."""
+    names, n = TopicNames(settings.kafka.topic_prefix), settings.kafka.partitions
+    flow = _kept(settings.storage.retention_days)
     for lane in LANES:
         what = "priority lane: login codes, alerts" if lane else "everything"
-        found += [
-            Topic(names.intake(lane), f"requests as JSON ({what})", n, flow, public=True),
-            Topic(names.validated(lane), "batches whose requests and recipients were checked", n, flow),
-            Topic(names.encoded(lane), "batches with their parts", n, flow),
-            Topic(names.moderated(lane), "batches whose content is allowed, by account", n, flow),
-            Topic(names.priced(lane), "batches that are paid for, waiting for a route", n, flow),
-            Topic(names.waiting(lane), "batches that no carrier can take just now, parked for the next try", n, flow),
-            Topic(names.outcomes(lane), "what became of messages in any stage, by batch", n, flow),
-        ]
-        found += [
-            Topic(names.dispatch(carrier, lane), f"batches for carrier {carrier}", n, flow)
-            for carrier in settings.carriers
-        ]
-    found += [
-        Topic(names.status, "one JSON record a message and transition", n, long, public=True),
-        Topic(
-            names.dead_letters,
-            "records no stage could read, untouched, with the reason in headers",
-            n,
-            dead,
-            public=True,
-        ),
-        Topic(names.receipts, "carriers' receipts, by batch", n, flow),
-        Topic(names.references, "carriers' own message ids, and receipts that carry only these", n, flow),
-        Topic(names.settlements, "what of a batch's reserved money was earned or is released, by account", n, flow),
-        Topic(names.credits, "accounts' top-ups, by account", n, flow),
-        Topic(names.ticks, "the clock of expiry, one tick a partition", n, flow | {"retention.ms": str(3600 * 1000)}),
-        Topic(names.resolutions, "operators' word on messages in doubt, by batch", n, flow),
-        Topic(names.accounts, "accounts: name, token hashes, blocklisting, held ranges", 1, latest),
-        Topic(
-            names.cancellations, "the word that messages are not to be sent, by batch or to every partition", n, flow
-        ),
-        Topic(names.drafts, "requests that are not sent yet, by account", 1, latest),
-        Topic(names.opt_outs, "who asked an account not to write any more", 1, latest),
-        Topic(names.lists, "entries of the moderation's lists, beside those in files", 1, latest),
-        Topic(names.findings, "what the moderation's lists found, blocked or flagged", n, long, public=True),
-        Topic(names.balances, "each account's money as of its last change", 1, latest),
-        Topic(names.otps, "login codes that can be verified, without the codes", 1, brief),
-        Topic(names.callbacks, "moves of messages that somebody wants to be told of, by batch", n, flow),
-        Topic(names.callback_results, "what clients answered to callbacks, by the partition they wait in", n, flow),
-        Topic(names.callback_deliveries, "each attempt at a callback, by account", n, long),
-        Topic(names.endpoints, "accounts' callback endpoints with their secrets", 1, latest),
-    ]
-    forever = latest | {"segment.bytes": str(64 * 1024 * 1024)}
+        yield Topic(names.intake(lane), f"requests as JSON ({what})", n, flow, public=True)
+        yield Topic(names.validated(lane), "batches whose requests and recipients were checked", n, flow)
+        yield Topic(names.encoded(lane), "batches with their parts", n, flow)
+        yield Topic(names.moderated(lane), "batches whose content is allowed, by account", n, flow)
+        yield Topic(names.priced(lane), "batches that are paid for, waiting for a route", n, flow)
+        yield Topic(names.waiting(lane), "batches that no carrier can take just now, parked for the next try", n, flow)
+        yield Topic(names.outcomes(lane), "what became of messages in any stage, by batch", n, flow)
+        for carrier in settings.carriers:
+            yield Topic(names.dispatch(carrier, lane), f"batches for carrier {carrier}", n, flow)
+
+
+def _words(settings: Settings) -> Iterator[Topic]:
+    """What stages are told beside the flow: by carriers, by operators and clients, by one another."""
+    names, n = TopicNames(settings.kafka.topic_prefix), settings.kafka.partitions
+    flow = _kept(settings.storage.retention_days)
+    yield Topic(names.receipts, "carriers' receipts, by batch", n, flow)
+    yield Topic(names.references, "carriers' own message ids, and receipts that carry only these", n, flow)
+    yield Topic(names.settlements, "what of a batch's reserved money was earned or is released, by account", n, flow)
+    yield Topic(names.credits, "accounts' top-ups, by account", n, flow)
+    yield Topic(names.ticks, "the clock of expiry, one tick a partition", n, _kept(1 / 24))
+    yield Topic(names.resolutions, "operators' word on messages in doubt, by batch", n, flow)
+    cancelled = "the word that messages are not to be sent, by batch or to every partition"
+    yield Topic(names.cancellations, cancelled, n, flow)
+    yield Topic(names.callbacks, "moves of messages that somebody wants to be told of, by batch", n, flow)
+    yield Topic(names.callback_results, "what clients answered to callbacks, by the partition they wait in", n, flow)
+
+
+def _told(settings: Settings) -> Iterator[Topic]:
+    """What the world is told, and the books."""
+    names, n = TopicNames(settings.kafka.topic_prefix), settings.kafka.partitions
+    told = _kept(settings.storage.status_days)
+    dead = told | {"max.message.bytes": str(client.MAX_DEAD_LETTER_BYTES)}
+    for_ever = _kept(0) | {"retention.ms": "-1", "retention.bytes": "-1"}
+    yield Topic(names.status, "one JSON record a message and transition", n, told, public=True)
+    why = "records no stage could read, untouched, with the reason in headers"
+    yield Topic(names.dead_letters, why, n, dead, public=True)
+    yield Topic(names.findings, "what the moderation's lists found, blocked or flagged", n, told, public=True)
+    yield Topic(names.callback_deliveries, "each attempt at a callback, by account", n, told)
+    yield Topic(names.ledger, "every movement of money, by account, kept for ever", n, for_ever, public=True)
+    near = "accounts near or at a limit, low in credit, with traffic held"
+    yield Topic(names.events, near, n, told, public=True)
     year = {"retention.ms": str(366 * _DAY_MS)}
-    kept = {"retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(client.MAX_RECORD_BYTES)}
-    found += [
-        Topic(names.ledger, "every movement of money, by account, kept for ever", n, kept, public=True),
-        Topic(names.events, "accounts near or at a limit, low in credit, with traffic held", n, long, public=True),
-        Topic(names.audit, "who administered what, kept for a year", 1, year, public=True),
-        Topic(names.prices, "versions of the price list", 1, latest),
-        Topic(names.batches, "uploads: what each brought, and its bad lines", 1, long | {"cleanup.policy": _BOTH}),
-    ]
-    found += [
-        Topic(names.changelog(stage), f"changelog of the {stage} stage's table", n, state)
-        for stage in ("encode", "dispatch", "track", "callbacks")
-    ]
+    yield Topic(names.audit, "who administered what, kept for a year", 1, year, public=True)
+
+
+def _known(settings: Settings) -> Iterator[Topic]:
+    """What is followed by everybody who needs it: the latest of each key."""
+    names = TopicNames(settings.kafka.topic_prefix)
+    # Of no use after an hour or so; old segments go as wholes.
+    hour, day = str(_DAY_MS // 24), str(_DAY_MS)
+    brief = _LATEST | {"cleanup.policy": _BOTH, "retention.ms": day, "segment.ms": hour}
+    yield Topic(names.accounts, "accounts: name, token hashes, blocklisting, held ranges", 1, _LATEST)
+    yield Topic(names.drafts, "requests that are not sent yet, by account", 1, _LATEST)
+    yield Topic(names.opt_outs, "who asked an account not to write any more", 1, _LATEST)
+    yield Topic(names.lists, "entries of the moderation's lists, beside those in files", 1, _LATEST)
+    yield Topic(names.balances, "each account's money as of its last change", 1, _LATEST)
+    yield Topic(names.otps, "login codes that can be verified, without the codes", 1, brief)
+    yield Topic(names.endpoints, "accounts' callback endpoints with their secrets", 1, _LATEST)
+    yield Topic(names.prices, "versions of the price list", 1, _LATEST)
+    both = _kept(settings.storage.status_days) | {"cleanup.policy": _BOTH}
+    yield Topic(names.batches, "uploads: what each brought, and its bad lines", 1, both)
+
+
+def _changelogs(settings: Settings) -> Iterator[Topic]:
+    names, n = TopicNames(settings.kafka.topic_prefix), settings.kafka.partitions
+    pieces = {"segment.bytes": str(64 * 1024 * 1024)}
+    state = _kept(settings.storage.retention_days) | {"cleanup.policy": _BOTH} | pieces
+    for stage in ("encode", "dispatch", "track", "callbacks"):
+        yield Topic(names.changelog(stage), f"changelog of the {stage} stage's table", n, state)
     # Money is never forgotten: the ledger's changelog is compacted only.
-    found.append(
-        Topic(names.changelog("price"), "changelog of the price stage's table: the accounts' money", n, forever)
-    )
-    return found
+    books = "changelog of the price stage's table: the accounts' money"
+    yield Topic(names.changelog("price"), books, n, _LATEST | pieces)
 
 
 async def ensure(settings: Settings) -> None:

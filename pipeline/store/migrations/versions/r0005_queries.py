@@ -16,6 +16,7 @@ def upgrade() -> None:
         _order_by_bytes()
     text = sql.Text().with_variant(sql.Text(collation="C"), "postgresql")
     _make_tables(text)
+    op.add_column("messages", sql.Column("send_at", text))
     uncommon = sql.text("detailed_state != 'DELIVERED'")
     op.create_index("messages_by_recipient", "messages", ["account", "recipient", "id"])
     op.create_index(
