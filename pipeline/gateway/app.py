@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 from pipeline.config import Settings
 from pipeline.gateway import operations, receipts
@@ -21,7 +22,7 @@ from pipeline.gateway.door.edge import Edge
 from pipeline.gateway.messages import cancel, create, drafts, estimate, queries
 from pipeline.gateway.otp import routes as otp
 from pipeline.gateway.problems import problem, refuse
-from pipeline.gateway.routing import mount
+from pipeline.gateway.routing import GONE, Direct, Front, mount
 from pipeline.gateway.services import Services
 from pipeline.numbers import classify
 from schemas import errors
@@ -82,6 +83,16 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
+def front(app: FastAPI, settings: Settings) -> ASGIApp:
+    """The same, as it is served: with a short way for what is asked most. Answers to other origins take the long one,
+    which knows their headers."""
+    if settings.gateway.cors_origins:
+        return app
+    direct = Direct(app)
+    edge = Edge(direct, guard=app.state.services.guard, access_log=settings.gateway.access_log)
+    return Front(direct, edge, app)
+
+
 async def _bad_parameters(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     named = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
@@ -97,5 +108,4 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 async def _gone(_: Request, __: Exception) -> Response:
-    """The client went away while sending: nobody reads this, nothing was taken."""
-    return Response(status_code=HTTPStatus.BAD_REQUEST)
+    return GONE

@@ -8,7 +8,7 @@ from typing import Any
 import uvicorn
 
 from pipeline.config import Settings
-from pipeline.gateway.app import create_app
+from pipeline.gateway.app import create_app, front
 from pipeline.gateway.door import tls
 from pipeline.gateway.door.connections import Connection, Connections
 from pipeline.gateway.publisher import PATIENCE_SECONDS
@@ -42,7 +42,7 @@ def server(settings: Settings) -> Server:
     context = tls.context(gateway)
     secured: dict[str, Any] = {"ssl_context_factory": lambda *_: context, "loop": "pipeline.gateway.door.tls:loop"}
     config = uvicorn.Config(
-        create_app(settings),
+        front(create_app(settings), settings),
         host=gateway.host,
         port=gateway.port,
         http=partial(Connection, connections),  # type: ignore[arg-type]

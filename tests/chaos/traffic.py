@@ -18,6 +18,7 @@ from pipeline.stages.fate import rfc3339
 from pipeline.streaming import client
 from pipeline.streaming.topics import TopicNames
 from pipeline.tokens import new_token
+from schemas import errors
 
 from .load import CREDIT, Key, Plan, Sending
 from .world import World
@@ -97,7 +98,7 @@ class Traffic:
                     assert sending.key
                     self.acknowledged.add(sending.key)
                     return
-                if answer.status_code != 503:
+                if answer.status_code != 503 and answer.json().get("code") != errors.REQUEST_UNDER_WAY:
                     self.refused.append(f"{sending.key}: {answer.status_code} {answer.text[:200]}")
                     self._world.note("refused", status=answer.status_code, body=answer.text[:200])
                     return

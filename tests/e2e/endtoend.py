@@ -72,14 +72,20 @@ class User:
         return str(request["requestId"])
 
     def fates(self, request_id: str | None, count: int = 1, seconds: float = PATIENCE) -> list[Status]:
-        """The final status records of a request's messages by index, once there are `count`."""
+        """The final status records of a request's messages by index, once there are `count`; a record that was told
+        again counts once."""
+        found: dict[int, Status] = {}
+
+        def look() -> bool:
+            found.update({told["index"]: told for told in self._told[request_id] if told["final"]})
+            return len(found) >= count
+
         self._wait_for(
-            lambda: sum(told["final"] for told in self._told[request_id]) >= count,
+            look,
             seconds,
             lambda: f"{request_id}: {count} final records due, there are {self._told[request_id]}"[:5000],
         )
-        with self._news:
-            return sorted((told for told in self._told[request_id] if told["final"]), key=lambda told: told["index"])
+        return [told for _, told in sorted(found.items())]
 
     def fate(self, request_id: str | None) -> Status:
         """The final status record of a request for one."""

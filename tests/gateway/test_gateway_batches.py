@@ -11,7 +11,7 @@ from pipeline.billing import PriceList
 from pipeline.store import batch_views
 from pipeline.store.batches import Batches
 from pipeline.store.database import open_database
-from pipeline.store.writer import Moved, Writer
+from pipeline.store.writer import Moved, Told, Writer
 from schemas import errors
 from schemas.batch import BadLine, BatchRecord
 from schemas.ledger import SIDES, Kind, LedgerEntry
@@ -72,7 +72,7 @@ def gateway(gateway):
     ]  # fmt: skip
     engine = open_database(gateway.settings)
     Batches(engine).put(batches)
-    rows = [(msgspec.json.encode(one), f"text {n}", None) for n, one in enumerate(told)]
+    rows = [Told(msgspec.json.encode(one), f"text {n}") for n, one in enumerate(told)]
     encoded = [msgspec.json.encode(one) for one in moved]
     Writer(engine, lambda at: COSTS).write("status", rows, {0: 1}, Moved("ledger", encoded, {0: 1}))
     engine.dispose()

@@ -11,7 +11,7 @@ from test_gateway_money import COSTS, message
 from pipeline import ids
 from pipeline.records import Cancellation, decode_cancellation
 from pipeline.store.database import open_database
-from pipeline.store.writer import Writer
+from pipeline.store.writer import Told, Writer
 from schemas import errors
 from schemas.states import Detailed
 
@@ -29,7 +29,7 @@ def gateway(gateway):
     rows += [message("acme", 0, Detailed.CANCELED, id=named(7), request_id="over")]
     rows += [message("globex", 0, Detailed.SCHEDULED, id=named(8), request_id="theirs")]
     engine = open_database(gateway.settings)
-    told = [(msgspec.json.encode(row), None, None) for row in rows]
+    told = [Told(msgspec.json.encode(row)) for row in rows]
     Writer(engine, lambda at: COSTS).write(gateway.names.status, told, {0: 1})
     engine.dispose()
     return gateway

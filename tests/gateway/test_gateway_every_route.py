@@ -17,7 +17,7 @@ from pipeline.drafts import Draft
 from pipeline.gateway.app import create_app
 from pipeline.optouts import OptOut
 from pipeline.store.database import open_database
-from pipeline.store.writer import Moved, Writer
+from pipeline.store.writer import Moved, Told, Writer
 from pipeline.tokens import Scope, make_token
 from schemas import errors
 from schemas.ledger import SIDES, Kind, LedgerEntry
@@ -84,7 +84,7 @@ def _remember(settings: Settings, message: str) -> None:
     engine = open_database(settings)
     Writer(engine).write(
         names.status,
-        [(msgspec.json.encode(told), None, None)],
+        [Told(msgspec.json.encode(told))],
         {0: 1},
         Moved(names.ledger, [msgspec.json.encode(moved)], {0: 1}),
     )

@@ -14,7 +14,7 @@ from serving import Gateway, eventually, serving, start
 from pipeline.gateway.messages.idempotency import Claim, Recent
 from pipeline.gateway.problems import Refusal
 from pipeline.store.database import open_database
-from pipeline.store.writer import Moved, Writer
+from pipeline.store.writer import Moved, Told, Writer
 from schemas import errors
 from schemas.errors import Error
 from schemas.states import STATE, Detailed
@@ -142,7 +142,7 @@ def stored(gateway: Gateway, told: dict[str, Any], text: str | None, **fields: A
     )  # fmt: skip
     engine = open_database(gateway.settings)
     Writer(engine).write(
-        gateway.names.status, [(msgspec.json.encode(record), text, None)], {0: 1}, Moved("ledger", [], {0: 1})
+        gateway.names.status, [Told(msgspec.json.encode(record), text)], {0: 1}, Moved("ledger", [], {0: 1})
     )
     engine.dispose()
 
