@@ -59,10 +59,11 @@ class Front:
     """ASGI: what goes directly, and the whole application for everything else."""
 
     def __init__(self, direct: Direct, edge: ASGIApp, app: ASGIApp) -> None:
-        self._direct, self._edge, self._app = direct, edge, app
+        self.app = app
+        self._direct, self._edge = direct, edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self._edge if self._direct.knows(scope) else self._app)(scope, receive, send)
+        await (self._edge if self._direct.knows(scope) else self.app)(scope, receive, send)
 
 
 def _plain(route: APIRoute) -> bool:

@@ -42,7 +42,10 @@ def forbid(gateway: Gateway, *entries: Entry) -> None:
 
 
 def estimate(client: Any, **body: Any) -> dict[str, Any]:
-    answer = client.post("/estimate", json={"recipient": NUMBER, "message": "Hello", **body})
+    """Once the gateway has read the lists, prices and balances."""
+    asked = {"recipient": NUMBER, "message": "Hello", **body}
+    eventually(lambda: client.post("/estimate", json=asked).status_code != 503)
+    answer = client.post("/estimate", json=asked)
     assert answer.status_code == 200, answer.text
     return answer.json()["data"]
 

@@ -232,7 +232,7 @@ def test_where_there_are_too_many_connections_the_slow_ones_give_way(kafka, tmp_
 
 def test_a_process_that_is_full_of_requests_says_so_and_stays_alive(kafka, tmp_path):
     with gateway_with(kafka, tmp_path, concurrent_requests=1, concurrent_requests_per_token=1) as gateway:
-        guard = gateway.server.config.app.state.services.guard
+        guard = gateway.server.config.app.app.state.services.guard
         guard.active += 1
         refused = gateway.as_("acme").get("/balance")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")

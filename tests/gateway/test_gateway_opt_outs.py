@@ -158,7 +158,7 @@ def test_one_bad_number_refuses_all_and_each_is_told(gateway):
         (b'{"recipients": ' + b"[" * 200_000, 400, errors.MALFORMED_REQUEST, "JSON"),
         (b"[]", 422, errors.MALFORMED_REQUEST, "object"),
         (b"{}", 422, errors.MALFORMED_REQUEST, "recipients"),
-        (b'{"recipients": "+393330000005"}', 422, errors.MALFORMED_REQUEST, "array"),
+        (b'{"recipients": "+393330000005"}', 422, errors.MALFORMED_REQUEST, "list"),
         (b'{"recipients": [], "account": "globex"}', 422, errors.MALFORMED_REQUEST, "account"),
         (b'{"recipients": [' + b'"+391",' * 10_000 + b'"+391"]}', 422, errors.TOO_MANY_RECIPIENTS, "10000"),
         (b'{"recipients": [' + b" " * opt_outs.MAX_BODY_BYTES + b"]}", 413, errors.TOO_LARGE, "split"),

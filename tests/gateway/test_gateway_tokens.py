@@ -164,7 +164,7 @@ def test_headers_of_every_answer(gateway):
 
 
 def test_a_bug_is_a_problem_that_tells_nothing_but_its_trace(gateway, monkeypatch):
-    monkeypatch.setattr(gateway.server.config.app.state.services.read_model, "last_movement", None)
+    monkeypatch.setattr(gateway.server.config.app.app.state.services.read_model, "last_movement", None)
     answer = gateway.as_("acme").get("/balance")
     assert (answer.status_code, answer.json()["code"]) == (500, errors.UNAVAILABLE)
     assert answer.json()["trace"] == answer.headers["x-request-id"]

@@ -52,8 +52,6 @@ def wanted(given: Given, parameters: Sequence[tuple[str, str]]) -> Wanted | Refu
         return states
     if isinstance(custom, Refusal):
         return custom
-    if any("\0" in value for _, value in parameters):
-        return wrong("a parameter holds the character U+0000")
     if len(given.requests) > _MOST_REQUESTS:
         return wrong(f"requestId: at most {_MOST_REQUESTS} at a time")
     return Wanted(
