@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from pipeline.billing import Rule, parse_amount
-from pipeline.config_gateway import Gateway, Logging
+from pipeline.config_gateway import Gateway, Logging, Otp, Uploads
 from pipeline.text import LANGUAGES, Wire
 from schemas.errors import Error
 
@@ -77,29 +77,6 @@ class Privacy(_Section):
 
     erase_text_days: float = Field(default=0.0, ge=0, le=36_500)
     erase_numbers_days: float = Field(default=0.0, ge=0, le=36_500)
-
-
-class Otp(_Section):
-    """Login codes. `secret`: what codes are made of; all gateways need the same. Without one it is made once in the
-    storage directory. `lifetime_seconds`: how long a code can be verified, at least; `attempts`: tries a code.
-    """
-
-    secret: SecretStr | None = Field(default=None, min_length=16)
-    lifetime_seconds: int = Field(default=300, ge=60, le=3600)
-    attempts: int = Field(default=5, ge=1, le=10)
-
-
-class Uploads(_Section):
-    """What one upload of recipients may be (docs/batches.md). `bytes`: as sent, unpacked, and on disk until it is
-    taken, each; `seconds`: for all of it to come; `concurrent`: uploads at a time; `request_recipients`: how many share
-    one intake record.
-    """
-
-    recipients: int = Field(default=1_000_000, ge=1, le=10_000_000)
-    bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
-    seconds: float = Field(default=900.0, gt=0)
-    concurrent: int = Field(default=4, ge=1)
-    request_recipients: int = Field(default=1000, ge=1, le=10_000)
 
 
 class Moderation(_Section):

@@ -1,10 +1,10 @@
-"""The sections `[gateway]` and `[logging]` of the settings."""
+"""The sections `[gateway]`, `[otp]`, `[uploads]` and `[logging]` of the settings."""
 
 import re
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+").fullmatch
 
@@ -52,6 +52,29 @@ class Gateway(_Section):
     @property
     def scheme(self) -> str:
         return "https" if self.tls_certfile else "http"
+
+
+class Otp(_Section):
+    """Login codes. `secret`: what codes are made of; all gateways need the same. Without one it is made once in the
+    storage directory. `lifetime_seconds`: how long a code can be verified, at least; `attempts`: tries a code.
+    """
+
+    secret: SecretStr | None = Field(default=None, min_length=16)
+    lifetime_seconds: int = Field(default=300, ge=60, le=3600)
+    attempts: int = Field(default=5, ge=1, le=10)
+
+
+class Uploads(_Section):
+    """What one upload of recipients may be (docs/batches.md). `bytes`: as sent, unpacked, and on disk until it is
+    taken, each; `seconds`: for all of it to come; `concurrent`: uploads at a time; `request_recipients`: how many share
+    one intake record.
+    """
+
+    recipients: int = Field(default=1_000_000, ge=1, le=10_000_000)
+    bytes: int = Field(default=256 * 1024 * 1024, ge=1024)
+    seconds: float = Field(default=900.0, gt=0)
+    concurrent: int = Field(default=4, ge=1)
+    request_recipients: int = Field(default=1000, ge=1, le=10_000)
 
 
 class Logging(_Section):

@@ -4,12 +4,15 @@ Secrets never stand in a log. Phone numbers and texts of messages do not either,
 number keeps its first and last digits, a text its length.
 """
 
+import asyncio
+import atexit
 import json
 import logging
 import re
 import sys
 from collections.abc import MutableMapping
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -28,7 +31,11 @@ _NUMBER_KEYS = frozenset({"number", "recipient", "recipients", "to", "msisdn"})
 #: What may hold the text of a message: itself, or a record that could not be read.
 _TEXT_KEYS = frozenset({"text", "message", "body", "value", "otp"})
 
+#: How long a line may wait for others.
+GATHER_SECONDS = 0.1
+
 _wanted = Logging()
+_gathering = False
 
 
 def mask(text: str, *, is_number: bool = False) -> str:
@@ -42,6 +49,37 @@ def mask(text: str, *, is_number: bool = False) -> str:
     return _DIGITS.sub(r"\1\2***\3", text) if is_number else text
 
 
+class Gathered:
+    """Information that comes by the thousand a second: lines of the same form, written together. One by itself takes as
+    long as a tenth of a request. Nothing in them is masked, so give only what is the program's own.
+
+    Where people watch, and where logging is as it was before `configure`, each line is written by itself.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        atexit.register(self.write)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """A line, written within GATHER_SECONDS. Call it in a running loop."""
+        if not _gathering:
+            structlog.get_logger().info(event, **fields)
+            return
+        fields |= {"event": event, "level": "info", "timestamp": datetime.now(UTC)}
+        if name := trace.get():
+            fields["trace"] = name
+        if not self._lines:
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self.write)
+        self._lines.append(orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z))
+
+    def write(self) -> None:
+        """Write what there is."""
+        lines, self._lines = self._lines, []
+        if lines:
+            sys.stderr.write(b"".join(lines).decode())
+            sys.stderr.flush()
+
+
 def choose(wanted: Logging) -> None:
     """What this process masks from now on. Until it is told, everything."""
     global _wanted
@@ -53,7 +91,9 @@ def configure(level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter("%(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    global _gathering
     people = sys.stderr.isatty()
+    _gathering = not people and level <= logging.INFO
     renderer = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer(serializer=_json)
     structlog.configure(
         processors=[
@@ -64,7 +104,7 @@ def configure(level: int) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
 

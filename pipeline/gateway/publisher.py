@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterable, Callable, Sequence
 
 import msgspec
@@ -18,6 +19,8 @@ log = structlog.get_logger()
 #: A client waits this long for an acknowledgement, then hears 503. Long enough for a leader to be elected.
 PATIENCE_SECONDS = 10.0
 _RETRY_SECONDS = 1.0
+#: Longer than a batch waits for more records, shorter than anybody waits for his message.
+_TURN_SECONDS = 0.02
 #: Whoever reads the topics waits for a transaction: one of a gateway that is gone ends after this.
 _TRANSACTION_SECONDS = 15.0
 #: Of these, for all records; what is left is for the commit's way to the brokers.
@@ -107,24 +110,72 @@ class Publisher(_Connection):
 
     def __init__(self, kafka: Kafka) -> None:
         super().__init__(lambda: client.producer(kafka))
+        self._turns = Turns(kafka.partitions)
+        #: Publications under way, the oldest first: when each began, and with which producer. One look at them now and
+        #: then does for all what a timeout does for each, at a twentieth of a request's time.
+        self._under_way: dict[object, tuple[float, AIOKafkaProducer]] = {}
+        self._watching: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        super().start()
+        self._watching = self._watching or asyncio.create_task(self._watch(), name="gateway publications")
+
+    async def stop(self) -> None:
+        if self._watching:
+            self._watching.cancel()
+        await super().stop()
 
     async def publish(self, records: Sequence[Outgoing]) -> Error | None:
         """None once every record is on all in-sync replicas. Errors: 3052 Kafka is away, 3011 a record is too large."""
-        producer = None
+        if not self.connected:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._connected.wait()
+        producer, mark = self._producer, object()
+        if producer is None:
+            return _away()
+        now = asyncio.get_running_loop().time()
+        anywhere = self._turns.at(now)
+        self._under_way[mark] = now, producer
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                producer = await self.producer()
-                await asyncio.gather(
-                    *[await producer.send(r.topic, r.value, r.key, r.partition, r.timestamp_ms) for r in records]
-                )
+            sent = []
+            for r in records:
+                partition = anywhere if r.partition is None and r.key is None else r.partition
+                sent.append(await producer.send(r.topic, r.value, r.key, partition, r.timestamp_ms))
+            await (sent[0] if len(sent) == 1 else asyncio.gather(*sent))
         except MessageSizeTooLargeError:
             return _too_large()
-        except (TimeoutError, KafkaError) as error:
+        except KafkaError as error:
             log.error("gateway.kafka_away", error=repr(error))
-            if producer:
-                self.replace(producer)
+            self.replace(producer)
             return _away()
+        finally:
+            del self._under_way[mark]
         return None
+
+    async def _watch(self) -> None:
+        """Drop the producer that has not had an answer for too long; who waits for it is told then."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(PATIENCE_SECONDS / 20)
+            began, producer = next(iter(self._under_way.values()), (loop.time(), None))
+            if producer and loop.time() - began > PATIENCE_SECONDS:
+                self.replace(producer)
+
+
+class Turns:
+    """The partition for records that may go to any: one for a moment, then the next. What comes together so goes in one
+    batch instead of one for each partition (Kafka's KIP-480)."""
+
+    def __init__(self, partitions: int) -> None:
+        self._partitions = partitions
+        self._partition, self._until = random.randrange(partitions), 0.0  # noqa: S311  (several gateways differ)
+
+    def at(self, now: float) -> int:
+        """Whose turn it is (monotonic seconds)."""
+        if now >= self._until:
+            self._partition, self._until = (self._partition + 1) % self._partitions, now + _TURN_SECONDS
+        return self._partition
 
 
 class Transactions(_Connection):

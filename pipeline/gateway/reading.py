@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from aiokafka.errors import KafkaError
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from pipeline import tokens
 from pipeline.accounts import AccountRecord
@@ -120,15 +121,21 @@ async def read_body(request: Request, limit: int) -> bytes | Refusal:
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         return _too_large(limit)
-    guard = services(request).guard
-    body = bytearray()
-    async for chunk in request.stream():
-        if len(body) + len(chunk) > limit:
+    guard, length = services(request).guard, 0
+    pieces: list[bytes] = []
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece = message.get("body", b"")
+        length += len(piece)
+        if length > limit:
             return _too_large(limit)
-        if refused := guard.hold(request.scope, len(chunk)):
+        if refused := guard.hold(request.scope, len(piece)):
             return refused
-        body += chunk
-    return bytes(body)
+        pieces.append(piece)
+        if not message.get("more_body"):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _too_large(limit: int) -> Refusal:

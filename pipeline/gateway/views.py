@@ -98,7 +98,7 @@ def taken(id_: str, request: intake.Request, seen: Preview, price: int, currency
         message=request.message if seen.text is None else seen.text,
         price=money(price),
         currency=currency,
-        options=_DEFAULTS if request.options == _default else _told(request.options),
+        options=_told(request.options) if request.options.model_fields_set else _DEFAULTS,
         callback=request.callback.model_dump(mode="json", by_alias=True) if request.callback else UNSET,
         custom=request.custom,
         created_at=(created_at := _created_at(id_)),
@@ -164,10 +164,6 @@ def stored(row: StoredMessage) -> MessageResponse:
 
 def _told(options: intake.Options) -> dict[str, Any]:
     return options.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-_default = intake.Options()
-_DEFAULTS = _told(_default)
 
 
 def _created_at(id_: str) -> str:

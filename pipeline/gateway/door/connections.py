@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from pipeline.config_gateway import Gateway
 from pipeline.gateway import metrics
@@ -93,6 +93,10 @@ class Connection(HttpToolsProtocol):
         #: Octets since the parser last told of something; of the body since `since`; of a body after its answer.
         self._unparsed = self._got = self._discarded = 0
         self._unsent, self._unsent_since = 0, 0.0
+        #: The request whose answer has begun; that answer's head, until its body goes with it: one call of the system
+        #: and one packet instead of two.
+        self._answering: RequestResponseCycle | None = None
+        self._head = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.is_closing = transport.is_closing
@@ -160,6 +164,7 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self.waits is Waits.NOTHING and not self.pipeline:
             self.since, self.idle = self.loop.time(), True
+        self._write_head()
         if self.waits is not Waits.GOODBYE:
             super().on_response_complete()
 
@@ -204,12 +209,22 @@ class Connection(HttpToolsProtocol):
 
     def write(self, data: bytes) -> None:
         """Answers are written through this object, and end it in good order; once it is dropped it takes nothing."""
-        if not self.is_closing():
-            self.transport.write(data)
+        if self.cycle and self.cycle.response_started and self.cycle is not self._answering:
+            self._answering, self._head = self.cycle, self._head + data
+        elif not self.is_closing():
+            self.transport.write(self._head + data)
+            self._head = b""
+
+    def _write_head(self) -> None:
+        """Of an answer that has no body, or whose body does not come."""
+        if self._head and not self.is_closing():
+            self.transport.write(self._head)
+        self._head = b""
 
     def close(self) -> None:
         """End it once its answer is sent. While the client still sends, what it sends is read and forgotten for a
         moment: the reset it would get instead would take the answer away (RFC 9112, 9.6)."""
+        self._write_head()
         if self.waits is Waits.NOTHING or not self.transport.can_write_eof():
             self.transport.close()
         elif self.waits is not Waits.GOODBYE:

@@ -3,9 +3,11 @@ some microseconds."""
 
 import math
 import time
+from functools import lru_cache
 from http import HTTPStatus
 
 import structlog
+from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.gateway import metrics
@@ -13,9 +15,11 @@ from pipeline.gateway.door import trace
 from pipeline.gateway.door.guard import Caller, Guard, caller
 from pipeline.gateway.door.quota import Quota
 from pipeline.gateway.problems import Refusal, problem, refuse
+from pipeline.logs import Gathered
 from schemas import errors
 
 log = structlog.get_logger()
+_lines = Gathered()
 
 _POLICY = b"content-security-policy"
 #: For an API that serves no pages (OWASP REST security cheat sheet). A page that is served names a policy of its own.
@@ -84,8 +88,9 @@ class Edge:
             guard.leave(known)
             seconds = time.perf_counter() - started
             route = _route(scope)
-            metrics.REQUESTS.labels(route, status).inc()
-            metrics.SECONDS.labels(route).observe(seconds)
+            requests, duration = _measures(route, status)
+            requests.inc()
+            duration.observe(seconds)
             if self._access_log and not probe:
                 _tell(scope, route, status, seconds, known)
 
@@ -93,6 +98,11 @@ class Edge:
 def _route(scope: Scope) -> str:
     """The pattern of the route that was found."""
     return getattr(scope.get("route"), "path", "other")
+
+
+@lru_cache(maxsize=4096)  # routes by statuses
+def _measures(route: str, status: int) -> tuple[Counter, Histogram]:
+    return metrics.REQUESTS.labels(route, status), metrics.SECONDS.labels(route)
 
 
 def _unreadable(scope: Scope) -> Refusal | None:
@@ -126,7 +136,7 @@ def rate_limit(quota: Quota) -> list[tuple[bytes, bytes]]:
 def _tell(scope: Scope, route: str, status: int, seconds: float, known: Caller) -> None:
     """A line with ids, and nothing of what was sent: a path may hold a number."""
     client = scope.get("client")
-    log.info(
+    _lines.info(
         "http.request",
         method=scope["method"],
         route=route,
