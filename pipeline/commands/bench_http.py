@@ -1,16 +1,20 @@
 """`bench --http`: how many requests a second the gateway takes, and how many recipients, beside a FastAPI route that
 does nothing.
 
-Both are asked by the same load generator in turns, so that what else the machine does hits both. The whole system runs
-and works on what the gateway takes; before the bare route's turn all of it has come to its end, so that nothing of it
-slows that one. Posts in bulk come last, one measurement behind the other, while the system works on the ones before.
+All are asked by the same load generator in turns, so that what else the machine does hits all. The gateway is asked
+twice: while the stages stand still (SIGSTOP), so that it and Kafka have the machine as the bare route has it, and while
+the whole system works on what it takes. Before the bare route's turn all of that has come to its end. Posts in bulk
+come last, one measurement behind the other, while the system works on the ones before.
 """
 
+import os
+import signal
 import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -64,7 +68,7 @@ class HttpBench:
             [_code(number) for number in range(_CODES)],
             [_post(number, self._per_post) for number in range(_POSTS)],
         )
-        measured: dict[str, list[_Measured]] = {"bare": [], "single": [], "bulk": []}
+        measured: dict[str, list[_Measured]] = {"bare": [], "single": [], "system": [], "bulk": []}
         bare = spawn([sys.executable, "-m", "pipeline.ops.bare", str(port)], log=self._rig.directory / "bare.log")
         try:
             self._until(lambda: _listens(port), _START_SECONDS, "the bare route does not start")
@@ -73,9 +77,13 @@ class HttpBench:
             for _ in range(self._rounds):
                 self.drain()
                 measured["bare"].append(self._measure(port, codes, self._connections, bare.pid))
-                measured["single"].append(self._measure(gateway, codes, self._connections, pid, taken=1))
-                bare_rate, rate = measured["bare"][-1].rate, measured["single"][-1].rate
-                self._console.print(f"  {bare_rate:,.0f} bare, {rate:,.0f} singles a second")
+                with self._stages_standing_still():
+                    measured["single"].append(self._measure(gateway, codes, self._connections, pid, taken=1))
+                self.drain()
+                measured["system"].append(self._measure(gateway, codes, self._connections, pid, taken=1))
+                rates = [f"{measured[name][-1].rate:,.0f}" for name in ("bare", "single", "system")]
+                told = "{} bare, {} singles a second, {} while the system works on them".format(*rates)
+                self._console.print(f"  {told}")
             for _ in range(self._rounds):
                 measured["bulk"].append(self._measure(gateway, posts, _BULK_CONNECTIONS, pid, taken=self._per_post))
                 self._console.print(f"  {measured['bulk'][-1].rate * self._per_post:,.0f} recipients a second in bulk")
@@ -86,6 +94,17 @@ class HttpBench:
     def drain(self) -> None:
         """Wait until the system has brought to an end what was measured so far."""
         self._until(lambda: self._final() >= self._due, _PATIENCE_SECONDS, "messages have no final state")
+
+    @contextmanager
+    def _stages_standing_still(self) -> Iterator[None]:
+        others = [pid for name, pid in self._rig.system.pids.items() if name not in ("gateway", "kafka")]
+        try:
+            for pid in others:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in others:
+                os.kill(pid, signal.SIGCONT)
 
     def _measure(self, port: int, bodies: list[str], connections: int, pid: int, taken: int = 0) -> "_Measured":
         """Load a server for a while. `taken`: recipients that the system takes with each request."""
@@ -135,6 +154,7 @@ def _figures(measured: dict[str, list[_Measured]], per_post: int) -> dict[str, A
     bulk["recipientsPerSecond"] = bulk["requestsPerSecond"] * per_post
     bare, single = found["bare"], found["single"]
     found["ratio"] = _ratio(single["requestsPerSecond"], bare["requestsPerSecond"])
+    found["systemRatio"] = _ratio(found["system"]["requestsPerSecond"], bare["requestsPerSecond"])
     found["roundsRatio"] = [_ratio(a, b) for a, b in zip(single["rounds"], bare["rounds"], strict=True)]
     found["cpuRatio"] = _ratio(bare["cpuMicroseconds"], single["cpuMicroseconds"])
     return found
@@ -167,6 +187,7 @@ def show(console: Console, result: dict[str, Any]) -> None:
     names = {
         "bare": "bare FastAPI route",
         "single": "POST /messages, one",
+        "system": "the same, stages at work",
         "bulk": f"POST /messages, {result['bulk']['recipientsPerPost']:,}",
     }
     for name, title in names.items():
@@ -177,7 +198,9 @@ def show(console: Console, result: dict[str, Any]) -> None:
         if one["otherAnswers"]:
             console.print(f"{title}: not answered with 201: {one['otherAnswers']}")
     console.print(table)
-    console.print(f"singles: {result['ratio']} of the bare route's rate ({result['roundsRatio']} by round)")
+    rounds = f"{result['roundsRatio']} by round"
+    console.print(f"singles: {result['ratio']} of the bare route's rate ({rounds})")
+    console.print(f"while the stages work on them on the same machine: {result['systemRatio']}")
     console.print(f"the load generator took {result['single']['loadCpuMicroseconds']} µs a request")
 
 

@@ -6,6 +6,16 @@ import pytest
 from wholesystem import REQUEST_BYTES, System, Systems
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the plain system behind one another: each change of the system takes ten seconds or more."""
+    places = [place for place, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    ordered = sorted(
+        (items[place] for place in places), key=lambda item: "plain" not in getattr(item, "fixturenames", ())
+    )
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
 @pytest.fixture(scope="session")
 def systems() -> Iterator[Systems]:
     systems = Systems()
