@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 
 from pipeline.config import Settings
 from pipeline.gateway import operations, receipts
@@ -93,7 +94,17 @@ async def _no_route(request: Request, error: Exception) -> Response:
     code = errors.NOT_FOUND if error.status_code == HTTPStatus.NOT_FOUND else errors.MALFORMED_REQUEST
     answer = problem(refuse(error.status_code, code, f"{request.method} {request.url.path[:200]}: {error.detail}"))
     answer.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        answer.headers["Allow"] = ", ".join(_methods(request))
     return answer
+
+
+def _methods(request: Request) -> list[str]:
+    """Every method of the path (RFC 9110, 10.2.1): each of a path's methods is a route of its own here."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    return sorted(
+        method for route in routes if route.matches(request.scope)[0] != Match.NONE for method in route.methods or ()
+    )
 
 
 async def _gone(_: Request, __: Exception) -> Response:
