@@ -20,6 +20,7 @@ from pipeline.gateway.batches import upload
 from pipeline.gateway.callbacks import deliveries, endpoints
 from pipeline.gateway.door.edge import Edge
 from pipeline.gateway.messages import cancel, create, drafts, estimate, queries
+from pipeline.gateway.openapi import routes as description
 from pipeline.gateway.otp import routes as otp
 from pipeline.gateway.problems import problem, refuse
 from pipeline.gateway.routing import mount
@@ -45,6 +46,7 @@ _MODULES = (
     tokens,
     receipts,
     operations,
+    description,
 )
 #: What a page of another origin may do once its origin is allowed. It names its token itself: there are no cookies.
 _CORS: dict[str, Any] = {
@@ -71,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             await services.stop()
 
-    app = FastAPI(title="sms-pipeline", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="sms-pipeline", openapi_url=None, lifespan=lifespan)
     app.state.services = services
     mount(app, [module.router for module in _MODULES])
     if origins := settings.gateway.cors_origins:
