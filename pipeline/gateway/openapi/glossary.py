@@ -15,6 +15,7 @@ from pipeline.gateway.messages.filters import STATES
 from pipeline.gateway.openapi.texts import TEXTS
 from pipeline.store.spending import SPEND_BY
 from pipeline.store.statistics import BY
+from pipeline.tokens import Scope
 from schemas import intake
 from schemas.ledger import Kind
 from schemas.states import STATE, Detailed
@@ -29,6 +30,7 @@ _COUNT: dict[str, Any] = {"minimum": 0}
 _PLACE: dict[str, Any] = {"minimum": 1}
 _MESSAGE_ID: dict[str, Any] = {"pattern": "^[0-9a-f]{24}$"}
 _E164: dict[str, Any] = {"pattern": r"^\+[1-9][0-9]{1,14}$"}
+_MINUTE: dict[str, Any] = {"pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}
 _STATE, _DETAILED = {"enum": _COARSE}, {"enum": [state.name for state in Detailed]}
 _MOMENT = {"type": "string", "pattern": f"^(?:{TIME_PATTERN})?$", "examples": ["2026-11-22", "2026-11-22T10:00:00Z"]}
 _RECIPIENT = {"anyOf": [{"type": "string", "maxLength": 64, **_E164}, {"$ref": "#/components/schemas/Recipient"}]}
@@ -88,7 +90,13 @@ SHAPES: dict[str, Mapping[str, Any]] = {
     "AccountNews.kind": {"enum": [one.removeprefix("account.") for one in CHOICES["account.*"]]},
     "AccountNews.limit": {"enum": ["spendADay", "messagesADay"]},
     "currency": {"pattern": "^([A-Z]{3})?$"}, "countryCode": {"pattern": "^[A-Z0-9]{2,3}$"},
-    "url": {"format": "uri", "pattern": r"^https?://[^\s\\@]+$"}, "events": {"minItems": 1}, "Replay.events": _COUNT,
+    "url": {"format": "uri", "pattern": r"^https?://[^\s\\]+$"}, "events": {"minItems": 1}, "Replay.events": _COUNT,
+    "EndpointRequest.events": {"items": {"enum": list(CHOICES)}},
+    "TokenRequest.scopes": {"items": {"enum": [str(scope) for scope in Scope]}},
+    "QuietHours.from": _MINUTE, "QuietHours.to": _MINUTE,
+    "Callback.headers": {
+        "maxProperties": 32, "propertyNames": {"pattern": r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$"},
+        "additionalProperties": {"type": "string", "pattern": r"^[\t\x20-\x7e]{0,2000}$"}},
     "Endpoint.events": {"items": {"enum": list(CHOICES)}, "minItems": 0},
     "EndpointWithSecret.events": {"items": {"enum": list(CHOICES)}}, "Delivery.events": {},
     "NewToken.token": {"pattern": "^smsp_[A-Za-z0-9_-]{43}$"},
