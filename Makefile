@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench chaos slow recovery outage scale vectors docs lock clean
+.PHONY: help setup demo test lint bench chaos slow recovery outage fuzz scale vectors docs lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,10 @@ recovery: setup  ## Measure how long a killed worker's work stands still, with a
 
 outage: setup  ## Have a client fail for five minutes, and see that it is told everything once it is back
 	$(BIN)/python -m tests.callbacks.outage
+
+EXAMPLES ?= 300
+fuzz: setup  ## Make EXAMPLES requests of each HTTP operation, good and bad ones, of our own OpenAPI document
+	SMS_TEST_FUZZ=$(EXAMPLES) $(BIN)/python -m pytest tests/gateway/test_openapi_live.py --timeout 3600
 
 scale: setup  ## Measure the read model with ten million messages, in a database that is made for it (8 GB, minutes)
 	$(BIN)/python -m tests.store.scale

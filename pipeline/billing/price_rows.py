@@ -29,9 +29,11 @@ _CODES = {
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch  # of accounts and carriers
 _PREFIX = re.compile(r"[0-9]{1,15}").fullmatch
 _PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,4}))?").fullmatch
-_TIME = re.compile(
+#: What `parse_time` reads.
+TIME_PATTERN = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,3})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2}))?"
-).fullmatch
+)
+_TIME = re.compile(TIME_PATTERN).fullmatch
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 

@@ -26,7 +26,7 @@ _options = msgspec.json.Decoder(dict[str, Any]).decode
 _DEFAULTS = {"dryRun": False, "failOnMultipleMessages": False}
 
 
-class _Callback(msgspec.Struct):
+class ShownCallback(msgspec.Struct):
     """The request's callback as it is shown: without headers, which often are credentials."""
 
     method: str
@@ -36,7 +36,7 @@ class _Callback(msgspec.Struct):
     custom: dict[str, Any]
 
 
-class _Message(msgspec.Struct, rename="camel", kw_only=True):
+class CallbackMessage(msgspec.Struct, rename="camel", kw_only=True):
     """The contract's MessageResponse and what this platform adds."""
 
     id: str
@@ -63,7 +63,7 @@ class _Message(msgspec.Struct, rename="camel", kw_only=True):
     carrier: str | None
     carrier_reference: str | None
     options: dict[str, Any]
-    callback: _Callback | UnsetType
+    callback: ShownCallback | UnsetType
     custom: Any
     created_at: str
     updated_at: str
@@ -84,13 +84,13 @@ def message(
 ) -> bytes:
     """The message as JSON. For the request's `callback` it names it, and holds its `custom` where it has one."""
     blocked = status.detailed_state == Detailed.BLOCKED.name
-    shown: _Callback | UnsetType = UNSET
+    shown: ShownCallback | UnsetType = UNSET
     custom: Any = status.custom
     if callback:
-        shown = _Callback(callback.method, callback.field, callback.url, callback.retry, callback.custom)
+        shown = ShownCallback(callback.method, callback.field, callback.url, callback.retry, callback.custom)
         custom = callback.custom or status.custom
     return _encode(
-        _Message(
+        CallbackMessage(
             id=status.id,
             request_id=status.request_id,
             username=status.account,

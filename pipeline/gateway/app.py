@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
 from pipeline.config import Settings
@@ -20,6 +21,7 @@ from pipeline.gateway.batches import upload
 from pipeline.gateway.callbacks import deliveries, endpoints
 from pipeline.gateway.door.edge import Edge
 from pipeline.gateway.messages import cancel, create, drafts, estimate, queries
+from pipeline.gateway.openapi import routes as description
 from pipeline.gateway.otp import routes as otp
 from pipeline.gateway.problems import problem, refuse
 from pipeline.gateway.routing import GONE, Direct, Front, mount
@@ -45,6 +47,7 @@ _MODULES = (
     tokens,
     receipts,
     operations,
+    description,
 )
 #: What a page of another origin may do once its origin is allowed. It names its token itself: there are no cookies.
 _CORS: dict[str, Any] = {
@@ -71,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             await services.stop()
 
-    app = FastAPI(title="sms-pipeline", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="sms-pipeline", openapi_url=None, lifespan=lifespan)
     app.state.services = services
     mount(app, [module.router for module in _MODULES])
     if origins := settings.gateway.cors_origins:
@@ -104,7 +107,17 @@ async def _no_route(request: Request, error: Exception) -> Response:
     code = errors.NOT_FOUND if error.status_code == HTTPStatus.NOT_FOUND else errors.MALFORMED_REQUEST
     answer = problem(refuse(error.status_code, code, f"{request.method} {request.url.path[:200]}: {error.detail}"))
     answer.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        answer.headers["Allow"] = ", ".join(_methods(request))
     return answer
+
+
+def _methods(request: Request) -> list[str]:
+    """Every method of the path (RFC 9110, 10.2.1): each of a path's methods is a route of its own here."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    return sorted(
+        method for route in routes if route.matches(request.scope)[0] != Match.NONE for method in route.methods or ()
+    )
 
 
 async def _gone(_: Request, __: Exception) -> Response:

@@ -29,7 +29,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 router = APIRouter(tags=["Carriers"])
 
 
-class _Receipt(msgspec.Struct, rename="camel", gc=False):
+class CarrierReceipt(msgspec.Struct, rename="camel", gc=False):
     """As the contract with HTTP carriers has it; what else a carrier sends is ignored."""
 
     id: str
@@ -39,11 +39,11 @@ class _Receipt(msgspec.Struct, rename="camel", gc=False):
     done_at: str | None = None
 
 
-class _Body(msgspec.Struct):
-    receipts: list[_Receipt]
+class Receipts(msgspec.Struct):
+    receipts: list[CarrierReceipt]
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+_decode = msgspec.json.Decoder(Receipts).decode
 
 
 @router.post("/carriers/{name}/receipts", status_code=204, summary="Receipts of a carrier, signed")
@@ -69,7 +69,7 @@ async def take(request: Request, name: str) -> Response:
 
 
 def group(
-    carrier: str, found: list[_Receipt], received_at_ms: int, names: TopicNames, partitions: int
+    carrier: str, found: list[CarrierReceipt], received_at_ms: int, names: TopicNames, partitions: int
 ) -> list[Outgoing]:
     """One record a topic and partition, receipts in the order they came."""
     groups: dict[tuple[str, int], list[Receipt]] = {}
@@ -100,7 +100,7 @@ def _verify(webhook: Webhook | None, request: Request, name: str, body: bytes) -
     return None
 
 
-def _parse(body: bytes) -> list[_Receipt] | Refusal:
+def _parse(body: bytes) -> list[CarrierReceipt] | Refusal:
     try:
         return _decode(body).receipts
     except msgspec.ValidationError as error:  # JSON, but of another shape

@@ -17,7 +17,7 @@ PUBLIC = {
     ("GET", "/health/ready"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
-    ("HEAD", "/openapi.json"),
+    ("GET", "/docs"),
     ("POST", "/carriers/{name}/receipts"),
 }
 #: Scopes other than read for GET and HEAD, and send for all else.

@@ -171,3 +171,10 @@ def test_health_metrics_and_headers(gateway):
     assert "server" not in answer.headers
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "/messages/{id}" in gateway.http.get("/openapi.json").json()["paths"]
+
+
+def test_another_method_is_told_every_one_there_is(gateway) -> None:
+    """RFC 9110, 15.5.6: a path's methods are routes of their own here."""
+    for path, allowed in (("/drafts/x", "DELETE, GET, PUT"), ("/tokens", "GET, POST"), ("/otp", "POST")):
+        answer = gateway.http.patch(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)

@@ -21,7 +21,8 @@ _MOST_REQUESTS = 10
 _MOST_CUSTOM = 5
 _CUSTOM = "custom."
 _NAMED = {"skip", "limit", "cursor", "state", "recipient", "requestId", "batch", "countryCode", "sender", "from", "to"}
-_STATES = list(dict.fromkeys(STATE.values()))
+#: What `state` may be: the contract's, and the detailed ones that are not among them.
+STATES = list(dict.fromkeys([*STATE.values(), *(state.name for state in Detailed)]))
 
 
 class Given(NamedTuple):
@@ -79,8 +80,7 @@ def _states(given: Sequence[str]) -> frozenset[str] | Refusal:
     for name in given:
         detailed = {state.name for state, coarse in STATE.items() if name in (state.name, coarse)}
         if not detailed:
-            others = [state.name for state in Detailed if state.name not in _STATES]
-            return wrong(f"state: {name[:64]!r} is not one of {', '.join([*_STATES, *others])}")
+            return wrong(f"state: {name[:64]!r} is not one of {', '.join(STATES)}")
         # A name that is both (EXPIRED, UNDELIVERABLE, …) is the contract's, of which the detailed one is a part.
         found |= detailed
     return frozenset(found)
