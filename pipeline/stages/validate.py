@@ -27,6 +27,8 @@ from schemas.errors import Error
 
 #: Recipients a batch: enough that work per record vanishes, few enough that a record stays small (facts: 140 µs a hop).
 SLICE = 500
+#: A window's work: one request to ten thousand, or as many to one each as take about as long (some 20 ms).
+_WINDOW_RECORDS, _WINDOW_BYTES = 256, 64 * 1024
 #: Characters of field values a batch, so that personalised batches stay small too.
 _FIELD_CHARACTERS = 200_000
 
@@ -40,7 +42,13 @@ def sources(settings: Settings, accounts: AccountDirectory) -> list[Source]:
     """The stage's agents: one a lane."""
     names = TopicNames(settings.kafka.topic_prefix)
     return [
-        Source(names.intake(lane), _agent(settings, names, accounts, lane), exclusive=False, max_records=2)
+        Source(
+            names.intake(lane),
+            _agent(settings, names, accounts, lane),
+            exclusive=False,
+            max_records=_WINDOW_RECORDS,
+            max_bytes=_WINDOW_BYTES,
+        )
         for lane in LANES
     ]
 

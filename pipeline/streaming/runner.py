@@ -246,12 +246,13 @@ class _Inbox:
         self.halted = False
         self._consumer = consumer
         self._events: list[Any] = []
+        self._bytes = 0
         self._filled = asyncio.Event()
         self._emptied = asyncio.Event()
 
     async def put(self, event: Any) -> None:
         """Add an event, when there is room; while partitions are being given up it is dropped instead."""
-        while (self.halted or len(self._events) >= self.source.max_records) and not self._consumer.draining.is_set():
+        while (self.halted or self._is_full()) and not self._consumer.draining.is_set():
             self._emptied.clear()
             await self._emptied.wait()
         if self._consumer.draining.is_set():
@@ -260,15 +261,16 @@ class _Inbox:
         if self.source.goes_first:
             courtesy.begin()
         self._events.append(event)
+        self._bytes += len(event.message.value or b"")
         self._filled.set()
+
+    def _is_full(self) -> bool:
+        return len(self._events) >= self.source.max_records or self._bytes >= self.source.max_bytes
 
     async def take(self) -> list[Any]:
         """What is there, as soon as there is something."""
         await self._filled.wait()
-        events, self._events = self._events, []
-        self._filled.clear()
-        self._emptied.set()
-        return events
+        return self._emptied_out()
 
     def done(self, events: list[Any]) -> None:
         """No window works on these any more. What of them is not acknowledged comes again."""
@@ -278,7 +280,10 @@ class _Inbox:
 
     def empty(self) -> None:
         """Give everything back that no window has taken yet."""
-        events, self._events = self._events, []
+        self.done(self._emptied_out())
+
+    def _emptied_out(self) -> list[Any]:
+        events, self._events, self._bytes = self._events, [], 0
         self._filled.clear()
         self._emptied.set()
-        self.done(events)
+        return events

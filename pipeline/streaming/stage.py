@@ -73,15 +73,17 @@ class Source:
     """A topic a stage reads and the function that decides on its records.
 
     `exclusive`: windows of the stage's exclusive sources never overlap, because they share state; so `max_records` of
-    a bulk window bounds how long the priority lane may have to wait. `waits_outside`: its windows wait for somebody
-    outside (a carrier), so its priority records do not hold this process's bulk lanes back. `delay_seconds`: a record
-    is worked on when it is this old, which makes the topic a place to park what is to be tried again later.
+    a bulk window bounds how long the priority lane may have to wait. `max_bytes`: a window takes no more records once
+    it holds as many, for topics whose records differ a thousandfold in size. `waits_outside`: its windows wait for
+    somebody outside (a carrier), so its priority records do not hold this process's bulk lanes back. `delay_seconds`:
+    a record is worked on when it is this old, which makes the topic a place to park what is to be tried again later.
     """
 
     topic: str
     decide: Decide
     exclusive: bool = True
     max_records: int = 8
+    max_bytes: int = 4 * 1024 * 1024
     waits_outside: bool = False
     delay_seconds: float = 0.0
 

@@ -54,6 +54,17 @@ def test_another_content_under_the_same_id_is_refused(running: Settings):
     assert sorted(states(running, "reused")["reused"]) == ["ACCEPTED", "REJECTED"]
 
 
+@pytest.mark.parametrize("lane", ["", ".priority"])
+def test_single_messages_that_wait_are_worked_on_together(running: Settings, lane: str):
+    """Five hundred in one partition are a few windows' work, not a step each: so few records leave the stage."""
+    requests = [f"crowd{lane}-{place}" for place in range(500)]
+    before = len(broker.read(running, names(running).validated(lane)))
+    rows = [(None, request(name, number(place)), 0) for place, name in enumerate(requests)]
+    broker.produce(running, names(running).intake(lane), rows)  # type: ignore[arg-type]
+    wait_for(lambda: all(states(running, *requests).values()))
+    assert len(broker.read(running, names(running).validated(lane))) - before < 150
+
+
 POISON = [b"not json", b"\xff\x00\x80", b"[]", b'{"account": "acme"}', b'{"account": 5, "recipients": ["+39"]}', b""]
 
 
