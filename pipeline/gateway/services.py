@@ -19,6 +19,7 @@ from pipeline.drafts import DraftDirectory
 from pipeline.gateway.batches.uploads import Uploads
 from pipeline.gateway.callbacks.services import CallbackServices
 from pipeline.gateway.door.guard import Guard
+from pipeline.gateway.messages.fresh import Fresh
 from pipeline.gateway.messages.idempotency import Recent
 from pipeline.gateway.messages.preview import Judge, Wires
 from pipeline.gateway.otp.register import OtpDirectory
@@ -66,6 +67,7 @@ class Services:
             "drafts": self.drafts,
         }
         self.recent = Recent()
+        self.fresh = Fresh()
         self.router = Router(settings.routes, list(settings.http_carriers))
         self.wires = Wires(self.router, settings)
         self.judge = Judge(self.lists)

@@ -18,7 +18,7 @@ Batch = Callable[..., list[Outbound]]
 
 @asynccontextmanager
 async def _serve(app: Any) -> AsyncIterator[str]:
-    config = uvicorn.Config(app, port=0, log_level="critical", lifespan="auto", http="httptools", ws="none")
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="auto", http="httptools", ws="none")
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110  (uvicorn offers no event)

@@ -74,10 +74,10 @@ class User:
     def fates(self, request_id: str | None, count: int = 1, seconds: float = PATIENCE) -> list[Status]:
         """The final status records of a request's messages by index, once there are `count`; a record that was told
         again counts once."""
-        found: dict[int, Status] = {}
+        found: dict[str, Status] = {}
 
         def look() -> bool:
-            found.update({told["index"]: told for told in self._told[request_id] if told["final"]})
+            found.update({told["id"]: told for told in self._told[request_id] if told["final"]})
             return len(found) >= count
 
         self._wait_for(
@@ -85,7 +85,7 @@ class User:
             seconds,
             lambda: f"{request_id}: {count} final records due, there are {self._told[request_id]}"[:5000],
         )
-        return [told for _, told in sorted(found.items())]
+        return sorted(found.values(), key=lambda told: int(told["index"]))
 
     def fate(self, request_id: str | None) -> Status:
         """The final status record of a request for one."""

@@ -248,7 +248,7 @@ class Provoking:
         return self.ask(TOKENS[account], thing=made[0].id)
 
     def _too_many_endpoints(self) -> httpx.Response:
-        answers = (self.ask(TOKENS["globex"]) for _ in range(21))
+        answers = (self.ask(self.tokens.of["no-credit"]) for _ in range(21))
         return next(one for one in answers if one.status_code != 201)
 
     def _too_many_tokens(self) -> httpx.Response:

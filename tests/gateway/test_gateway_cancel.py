@@ -9,6 +9,7 @@ from test_gateway_messages import problem
 from test_gateway_money import COSTS, message
 
 from pipeline import ids
+from pipeline.gateway.messages import cancel
 from pipeline.records import Cancellation, decode_cancellation
 from pipeline.store.database import open_database
 from pipeline.store.writer import Told, Writer
@@ -32,7 +33,9 @@ def gateway(gateway):
     told = [Told(msgspec.json.encode(row)) for row in rows]
     Writer(engine, lambda at: COSTS).write(gateway.names.status, told, {0: 1})
     engine.dispose()
-    return gateway
+    with pytest.MonkeyPatch.context() as patched:  # the ids are as old as the run of all tests may take
+        patched.setattr(cancel, "_UNKNOWN_SECONDS", 3600)
+        yield gateway
 
 
 def said(gateway) -> list[tuple[int, Cancellation]]:

@@ -6,6 +6,7 @@ from serving import LIMIT, TOKENS, put_accounts
 
 from pipeline import ids
 from pipeline.accounts import AccountRecord
+from pipeline.gateway.messages.fresh import Fresh
 from pipeline.tokens import hash_token, new_token
 from schemas import errors
 
@@ -51,6 +52,26 @@ def test_one_message_is_on_the_priority_topic_under_the_answered_id(gateway, pat
     assert {key: data[key] for key in told} == told
     assert (data["options"]["dryRun"], data["options"]["validitySeconds"]) == (False, 60)
     assert data["createdAt"] <= data["updatedAt"]
+
+
+def test_a_message_is_found_as_soon_as_it_is_taken(gateway):
+    """No store runs here, so the read model knows nothing of it."""
+    with gateway.as_("acme") as acme:
+        taken = acme.post("/messages", json={**ONE, "requestId": "fresh"}).json()
+        shown = acme.get(f"/messages/{taken['data']['id'].upper()}")
+        assert (shown.status_code, shown.json()) == (200, taken)
+        login = acme.post("/otp", json={"recipient": "+393331234567"}).json()["data"]["id"]
+        assert acme.get(f"/messages/{login}").status_code == 404, "codes are not kept"
+    with gateway.as_("globex") as globex:
+        problem(globex.get(f"/messages/{taken['data']['id']}"), 404, errors.NOT_FOUND)
+
+
+def test_what_was_taken_is_forgotten_after_a_minute_and_when_there_is_too_much():
+    fresh = Fresh(most=2)
+    for place in range(5):
+        fresh.put(str(place), "acme", b"%d" % place, now=100)
+    assert [fresh.get(str(place), "acme", 159) for place in range(5)] == [None, None, b"2", b"3", b"4"]
+    assert fresh.get("4", "acme", 160) is None
 
 
 def test_defaults_and_a_given_request_id(gateway):

@@ -1,6 +1,7 @@
 """`GET /messages`, `GET /messages/{id}`, `GET /statistics`: the account's messages, as the read model knows them."""
 
 import asyncio
+import time
 from http import HTTPStatus
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from pipeline.gateway.messages import filters
 from pipeline.gateway.messages.filters import wrong
 from pipeline.gateway.problems import Refusal, problem, refuse
 from pipeline.gateway.reading import reader
+from pipeline.gateway.services import services
 from pipeline.store.search import Wanted, cursor, read_cursor
 from pipeline.store.statistics import BY, Count
 from schemas import errors
@@ -74,9 +76,11 @@ async def get(request: Request, id: str) -> Response:
         return problem(asked)
     account, model = asked
     row = await asyncio.to_thread(model.get, account.name, id.lower())
-    if row is None:
-        return problem(refuse(HTTPStatus.NOT_FOUND, errors.NOT_FOUND, f"no message {id[:64]!r} of this account"))
-    return _json(views.encode(views.stored(row)))
+    if row:
+        return _json(views.encode(views.stored(row)))
+    if answer := services(request).fresh.get(id.lower(), account.name, time.monotonic()):
+        return _json(answer)
+    return problem(refuse(HTTPStatus.NOT_FOUND, errors.NOT_FOUND, f"no message {id[:64]!r} of this account"))
 
 
 @router.get("/statistics", summary="What became of the account's messages, counted")

@@ -89,7 +89,10 @@ async def send(request: intake.Request, claim: Claim, at: Services, otp: Otp | N
             log.info("gateway.prohibited", account=request.account, id=id_, code=claim.error.code)
             members = {"id": id_, "requestId": request.request_id}
             return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, claim.error, members=members))
-        return _created(_view(id_, request, seen, claim, at), otp)
+        answer = _created(_view(id_, request, seen, claim, at), otp)
+        if len(request.recipients) == 1 and not request.options.otp:
+            at.fresh.put(id_, request.account, bytes(answer.body), time.monotonic())
+        return answer
     finally:
         if claim.fingerprint and claim.under_way and request.request_id:
             at.recent.failed((request.account, request.request_id), claim, doubtful=doubtful)

@@ -139,18 +139,22 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /opt-outs/{number}": Operation("deleteOptOut", {204: _GONE}, "not-found invalid-recipient"),
     "GET /callbacks/endpoints": Operation("listEndpoints", {200: listed("Endpoint", "All of them.")}),
     "POST /callbacks/endpoints": Operation(
-        "createEndpoint", {201: _WITH_SECRET}, f"{_JSON} url-not-callable too-many-endpoints", json("EndpointRequest")
+        "createEndpoint", {201: _WITH_SECRET}, f"{_JSON} url-not-callable too-many-endpoints", json("EndpointRequest"),
+        scope=Scope.ADMIN,
     ),
     "GET /callbacks/endpoints/{id}": Operation("getEndpoint", {200: _ENDPOINT}, "not-found"),
     "PUT /callbacks/endpoints/{id}": Operation(
-        "replaceEndpoint", {200: _ENDPOINT}, f"{_JSON} url-not-callable not-found", json("EndpointRequest")
+        "replaceEndpoint", {200: _ENDPOINT}, f"{_JSON} url-not-callable not-found", json("EndpointRequest"),
+        scope=Scope.ADMIN,
     ),
-    "DELETE /callbacks/endpoints/{id}": Operation("deleteEndpoint", {204: _GONE}, "not-found"),
+    "DELETE /callbacks/endpoints/{id}": Operation("deleteEndpoint", {204: _GONE}, "not-found", scope=Scope.ADMIN),
     "POST /callbacks/endpoints/{id}/secrets": Operation(
-        "rotateSecret", {201: _WITH_SECRET}, f"{_JSON} not-found", json("RotationRequest", required=False)
+        "rotateSecret", {201: _WITH_SECRET}, f"{_JSON} not-found", json("RotationRequest", required=False),
+        scope=Scope.ADMIN,
     ),
     "POST /callbacks/endpoints/{id}/test": Operation(
-        "testEndpoint", {202: one("TestCall", "It will be called.")}, "not-found endpoint-disabled"
+        "testEndpoint", {202: one("TestCall", "It will be called.")}, "not-found endpoint-disabled",
+        scope=Scope.ADMIN,
     ),
     "GET /callbacks/deliveries": Operation(
         "listDeliveries", {200: page("Delivery", "A page of attempts.")}, "parameter"
