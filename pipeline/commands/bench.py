@@ -43,7 +43,7 @@ def bench(
     workers: Annotated[int, typer.Option(help="Processes of each group of stages.", min=1, max=64)] = 1,
     personalised: Annotated[bool, typer.Option("--personalised", help="Every text of the campaign its own.")] = False,
     http: Annotated[bool, typer.Option("--http", help="Measure the gateway instead, beside a bare route.")] = False,
-    connections: Annotated[int, typer.Option(min=1, max=1000, help="--http: requests at a time.")] = 64,
+    connections: Annotated[int, typer.Option(min=1, max=1000, help="--http: requests at a time.")] = 256,
     seconds: Annotated[float, typer.Option(min=0.1, max=600, help="--http: length of each measurement.")] = 5.0,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="--http: times that all are measured in turn.")] = 4,
     as_json: JsonOption = False,

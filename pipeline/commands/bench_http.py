@@ -74,6 +74,8 @@ class HttpBench:
             self._until(lambda: _listens(port), _START_SECONDS, "the bare route does not start")
             self._due = self._final()
             pid = self._rig.system.pids["gateway"]
+            self._measure(port, codes, self._connections, bare.pid)  # both servers and the broker run in first
+            self._measure(gateway, codes, self._connections, pid, taken=1)
             for _ in range(self._rounds):
                 self.drain()
                 measured["bare"].append(self._measure(port, codes, self._connections, bare.pid))

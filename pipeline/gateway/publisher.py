@@ -156,6 +156,8 @@ class Publisher(_Connection):
             return sent
         if len(record.value or b"") > client.MAX_RECORD_BYTES:
             raise MessageSizeTooLargeError
+        if producer is not self._producer:  # replaced while an earlier record of the same request was sent
+            raise KafkaTimeoutError("dropped")
         if record.topic not in self._gathered:
             self._gathered[record.topic] = _Gathering(producer, record.topic, self._partitions)
         return self._gathered[record.topic].add(record)
