@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterable, Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -293,5 +294,8 @@ async def _drop(producer: AIOKafkaProducer) -> None:
     await producer.client.close()
     if sender:
         await asyncio.wait([sender], timeout=1)
-    producer._message_accumulator.fail_all(KafkaTimeoutError("dropped"))
+    held = producer._message_accumulator
+    for batch in chain(held._pending_batches, *held._batches.values()):
+        batch._drain_waiter.add_done_callback(asyncio.Future.exception)  # nobody waits for it: else asyncio complains
+    held.fail_all(KafkaTimeoutError("dropped"))
     await producer.stop()
