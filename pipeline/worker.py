@@ -234,7 +234,8 @@ class _Worker:
             except KafkaError as error:
                 log.warning("worker.waits_for_kafka", error=repr(error))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), _RETRY_SECONDS)
+                    async with asyncio.timeout(_RETRY_SECONDS):
+                        await self._stop.wait()
             else:
                 return True
         return False

@@ -6,6 +6,7 @@ upstream) is known by its sequence.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -165,7 +166,8 @@ async def _know(prices: InForce, stop: asyncio.Event) -> bool:
     first."""
     while not stop.is_set():
         try:
-            await asyncio.wait_for(prices.refresh(), _PRICES_SECONDS)
+            async with asyncio.timeout(_PRICES_SECONDS):
+                await prices.refresh()
         except (KafkaError, TimeoutError) as error:
             log.warning("projector.waits_for_prices", error=repr(error))
             await _wait(stop, _RETRY_SECONDS)
@@ -246,7 +248,6 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()

@@ -62,7 +62,8 @@ class Upkeep:
     async def _in_turn(self) -> int | None:
         """Do a piece, and rest."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.quiet.wait(), _PATIENCE_SECONDS)
+            async with asyncio.timeout(_PATIENCE_SECONDS):  # not wait_for: Python 3.11's may lose a cancellation
+                await self.quiet.wait()
         async with self.turn:
             began = time.perf_counter()
             working = asyncio.create_task(asyncio.to_thread(self.piece))

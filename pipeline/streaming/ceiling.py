@@ -1,12 +1,16 @@
 """A ceiling on dead letters: a stage that fails on most of what it reads is broken, and must not empty its topic."""
 
 from collections import deque
+from collections.abc import Sequence
 
 from pipeline.config import DeadLetters
+from pipeline.streaming.stage import Record
 
 
 class Halted(Exception):
-    """A source reached its ceiling; its text says how. Nothing is acknowledged from here on."""
+    """A source reached its ceiling; its text says how. Of its window only what is in `done` is acknowledged."""
+
+    done: Sequence[Record] = ()
 
 
 class Ceiling:

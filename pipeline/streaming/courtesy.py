@@ -29,7 +29,8 @@ class Courtesy:
         await asyncio.sleep(0)
         if self._busy:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), self.LONGEST_SECONDS)
+                async with asyncio.timeout(self.LONGEST_SECONDS):
+                    await self._idle.wait()
 
 
 #: One for all stages of this process: they share its loop.

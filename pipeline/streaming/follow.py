@@ -120,7 +120,8 @@ class Follower:
                 if self._following.done():
                     self._following.result()  # a bug in on_record: say it here too, instead of waiting for ever
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._moved.wait(), _POSITION_SECONDS)
+                    async with asyncio.timeout(_POSITION_SECONDS):
+                        await self._moved.wait()
 
     async def _reached(self, ends: dict[TopicPartition, int]) -> bool:
         assert self._reader

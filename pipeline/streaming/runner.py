@@ -181,7 +181,8 @@ class Runner:
 
     async def _until_due(self, at: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._consumer.draining.wait(), max(0.0, at - time.time()))
+            async with asyncio.timeout(max(0.0, at - time.time())):  # not wait_for: 3.11's may lose a cancellation
+                await self._consumer.draining.wait()
 
     @contextlib.asynccontextmanager
     async def _in_turn(self, source: Source) -> AsyncIterator[None]:
@@ -196,13 +197,21 @@ class Runner:
         if self._consumer.draining.is_set():
             return
         events = await self._current(events)
-        await self._windows.carry_out(inbox.source, [_record(event.message) for event in events], inbox.ceiling)
-        for event in events:
-            await inbox.stream.ack(event)
-            self._worked[event.message.tp] = event.message.timestamp
+        try:
+            await self._windows.carry_out(inbox.source, [_record(event.message) for event in events], inbox.ceiling)
+        except Halted as halted:
+            done = {(row.partition, row.offset) for row in halted.done}
+            await self._acknowledge(inbox, [e for e in events if (e.message.partition, e.message.offset) in done])
+            raise
+        await self._acknowledge(inbox, events)
         failpoint.reach(f"{self.name}.acknowledged")
         metrics.STAGE_RECORDS.labels(self.name).inc(len(events))
         metrics.STAGE_SECONDS.labels(self.name).observe(time.perf_counter() - started)
+
+    async def _acknowledge(self, inbox: "_Inbox", events: list[Any]) -> None:
+        for event in events:
+            await inbox.stream.ack(event)
+            self._worked[event.message.tp] = event.message.timestamp
 
     async def _current(self, events: list[Any]) -> list[Any]:
         """The events of this assignment; older ones come again to whoever owns their partition now."""
@@ -225,7 +234,8 @@ class Runner:
             partition = TopicPartition(message.topic, message.partition)
             reader.assign([partition])
             reader.seek(partition, expected)
-            found = await asyncio.wait_for(reader.getone(partition), timeout=30)
+            async with asyncio.timeout(30):
+                found = await reader.getone(partition)
         if found.offset != message.offset:
             raise RuntimeError(f"{message.tp}: offset {message.offset} came where {found.offset} was due")
 

@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaError
 
 from pipeline.ops import metrics
 from pipeline.streaming import failpoint, letters, pulse
-from pipeline.streaming.ceiling import Ceiling
+from pipeline.streaming.ceiling import Ceiling, Halted
 from pipeline.streaming.courtesy import courtesy
 from pipeline.streaming.outbox import Outbox
 from pipeline.streaming.stage import Abandoned, Record, Source, Step, Unreadable, turn_of_the_loop
@@ -75,14 +75,18 @@ class Windows:
 
     async def _one_by_one(self, source: Source, partition: int, rows: list[Record], ceiling: Ceiling) -> None:
         """A record of this window failed: each goes alone, the failing one to the dead letters."""
-        for row in rows:
+        for place, row in enumerate(rows):
             try:
                 step = await self._decide(source, partition, [row])
                 ceiling.good(1)
             except _ENDING:
                 raise
             except Exception:
-                step = self._dead_letter(partition, row, traceback.format_exc(), ceiling)
+                try:
+                    step = self._dead_letter(partition, row, traceback.format_exc(), ceiling)
+                except Halted as halted:
+                    halted.done = rows[:place]
+                    raise
             await self._make_durable([step])
 
     async def _make_durable(self, steps: list[Step]) -> None:

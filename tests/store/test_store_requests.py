@@ -198,3 +198,18 @@ def test_nothing_that_postgresql_cannot_hold_stops_the_projector(store):
 def test_settings_keep_the_read_model_longer_than_the_topic():
     with pytest.raises(ValueError, match="8"):
         Settings(storage={"read_model_days": 7})
+
+
+def test_the_upkeep_ends_whenever_it_is_told(store, settings):
+    _, _, engine = store
+
+    async def run(turns: int) -> None:
+        task = asyncio.create_task(Upkeep(engine, settings).run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        assert task.cancelled(), f"cancelled after {turns} turns of the loop it goes on"
+
+    for turns in range(8):
+        asyncio.run(run(turns))
