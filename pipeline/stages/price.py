@@ -48,8 +48,11 @@ def sources(settings: Settings, lists: PriceBook, minimum: int, accounts: Regist
             book.settle(one)
         book.close(settled=True)
 
-    found = [Source(names.moderated(lane), _agent(settings, names, bank, lists, minimum, lane)) for lane in LANES]
-    return [*found, Source(names.credits, credit), Source(names.settlements, settle)]
+    lanes = [  # after a standstill the top-ups wait beside the messages they are to pay for
+        Source(names.moderated(lane), _agent(settings, names, bank, lists, minimum, lane), after=names.credits)
+        for lane in LANES
+    ]
+    return [*lanes, Source(names.credits, credit), Source(names.settlements, settle)]
 
 
 def _agent(settings: Settings, names: TopicNames, bank: Bank, lists: PriceBook, minimum: int, lane: str) -> Decide:

@@ -146,7 +146,9 @@ class Positions:
 
     def next(self, tp: TP, default: int) -> int:
         """The offset that comes next, behind a hole that is known; `default` where that is not known yet."""
-        return holes.past(tp, self._next.get(tp, self._consumer.starts.get(tp, default)))
+        start = self._consumer.starts.get(tp, -1)  # ahead of `_next` where others worked here in between
+        known = max(start, self._next.get(tp, -1))
+        return holes.past(tp, default if known < 0 else known)
 
     def accept(self, tp: TP, offset: int) -> None:
         """Go on behind `offset`."""

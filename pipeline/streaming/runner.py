@@ -32,6 +32,9 @@ from pipeline.streaming.window import Windows
 
 log = structlog.get_logger()
 
+#: For how long a window waits for the records that go first (`Source.after`).
+_LONGEST_FIRST_SECONDS = 2.0
+
 
 class Runner:
     """One stage in this process."""
@@ -163,6 +166,8 @@ class Runner:
                         await self._until_due(events[-1].message.timestamp + source.delay_seconds)
                     if not source.priority:
                         await courtesy.breathe()
+                    if source.after:
+                        await self._until_worked_on(source.after, {event.message.partition for event in events})
                     async with self._in_turn(source):
                         await self._window(inbox, events)
                 except Abandoned as abandoned:
@@ -183,6 +188,23 @@ class Runner:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, at - time.time())):  # not wait_for: 3.11's may lose a cancellation
                 await self._consumer.draining.wait()
+
+    async def _until_worked_on(self, topic: str, partitions: set[int]) -> None:
+        """Wait for what these partitions of another source hold by now, for a while."""
+        deadline = time.monotonic() + _LONGEST_FIRST_SECONDS
+        for tp in (TP(topic, partition) for partition in partitions):
+            while self._behind(tp) and not self._consumer.draining.is_set():
+                if time.monotonic() > deadline:  # its source is halted, or a hole's end is not known yet
+                    return
+                await asyncio.sleep(0.005)
+
+    def _behind(self, tp: TP) -> bool:
+        """Whether a partition holds records that no window has taken, or may: it was not fetched yet."""
+        try:
+            end = self._consumer.highwater(tp)
+        except AssertionError:  # how aiokafka says that it is not assigned
+            return False
+        return end is None or self._positions.next(tp, end) < end
 
     @contextlib.asynccontextmanager
     async def _in_turn(self, source: Source) -> AsyncIterator[None]:

@@ -77,6 +77,7 @@ class Source:
     it holds as many, for topics whose records differ a thousandfold in size. `waits_outside`: its windows wait for
     somebody outside (a carrier), so its priority records do not hold this process's bulk lanes back. `delay_seconds`:
     a record is worked on when it is this old, which makes the topic a place to park what is to be tried again later.
+    `after`: what waits in the same partition of this topic, which the stage reads too, is worked on first.
     """
 
     topic: str
@@ -86,6 +87,7 @@ class Source:
     max_bytes: int = 4 * 1024 * 1024
     waits_outside: bool = False
     delay_seconds: float = 0.0
+    after: str = ""
 
     @property
     def priority(self) -> bool:

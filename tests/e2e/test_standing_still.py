@@ -46,7 +46,7 @@ def _waits_for_the_broker(rig: Rig, user: User) -> None:
 def _delivers(rig: Rig, user: User) -> None:
     request = user.send(numbers(20))
     _until(rig, lambda: sum(told["final"] for told in user.told(request)) >= 20)
-    assert {told["state"] for told in user.fates(request, 20)} == {"DELIVERED"}
+    assert {(told["state"], str(told["error"])) for told in user.fates(request, 20)} == {("DELIVERED", "None")}
 
 
 def _until(rig: Rig, condition: Callable[[], bool], seconds: float = 90.0) -> None:

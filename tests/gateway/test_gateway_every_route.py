@@ -79,8 +79,8 @@ def _remember(settings: Settings, message: str) -> None:
     )  # fmt: skip
     source, target = (side.format(OWNER) for side in SIDES[Kind.TOP_UP])
     moved = LedgerEntry(
-        account=OWNER, sequence=1, kind=Kind.TOP_UP, currency="EUR", source=source, target=target, amount="7.00",
-        balance="7.00", reserved="0.00", at="2026-11-22T10:00:00.000Z", reference=REQUEST,
+        account=OWNER, sequence=1, kind=Kind.TOP_UP, currency="EUR", source=source, target=target, amount="7421.93",
+        balance="7421.93", reserved="0.00", at="2026-11-22T10:00:00.000Z", reference=REQUEST,
     )  # fmt: skip
     names = Gateway(settings, 0, None).names
     engine = open_database(settings)
@@ -134,7 +134,7 @@ def test_things_of_another_account_are_not_there(world: World, route: Route) -> 
 @pytest.mark.parametrize("route", LISTS, ids=" ".join)
 def test_lists_of_another_account_hold_nothing_of_mine(world: World, route: Route) -> None:
     answer = world.ask(route, world.tokens[STRANGER, route.scope], "")
-    marks = [OWNER, NUMBER, NUMBER[1:], REQUEST, SENDER, world.message, world.token, DRAFT, ENDPOINT, "7.00"]
+    marks = [OWNER, NUMBER, NUMBER[1:], REQUEST, SENDER, world.message, world.token, DRAFT, ENDPOINT, "7421.93"]
     assert not [mark for mark in marks if mark in answer.text]
     if route.method == "GET" and route not in SHARED and "tokens" not in route.path:
         data = answer.json().get("data", [])
@@ -150,5 +150,5 @@ def test_the_owner_finds_what_nobody_else_does(world: World) -> None:
         ("/batches/{id:path}", REQUEST), ("/drafts/{id}", DRAFT), ("/callbacks/endpoints/{id}", ENDPOINT)
     ):  # fmt: skip
         assert world.ask(Route("GET", path), read, name).status_code == 200, path
-    assert world.ask(Route("GET", "/balance"), read, "").json()["data"]["balance"] == "7.00"
+    assert world.ask(Route("GET", "/balance"), read, "").json()["data"]["balance"] == "7421.93"
     assert world.token in world.ask(Route("GET", "/tokens"), admin, "").text

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import broker
 import pytest
-from working import STAGES, Worker, wait_for
+from working import STAGES, Worker, names, number, open_account, request, statuses, wait_for
 
 from pipeline.config import Billing, Settings
 from pipeline.ops.kafka import EmbeddedKafka
 from pipeline.ops.ports import free_port
+from pipeline.records import decode_batches
 
 
 @pytest.mark.parametrize("time", [1, 2])
@@ -34,3 +35,19 @@ def test_a_worker_waits_for_a_kafka_that_is_not_there_yet(start: Callable[..., W
         worker.wait_ready()
         worker.stop()
     assert worker.process.returncode == 0
+
+
+def test_top_ups_that_waited_pay_for_the_messages_that_waited(settings: Settings, start: Callable[..., Worker]) -> None:
+    """Both are there when the price stage comes back; what it reads first must not be chance."""
+    accounts = [f"account-{place}" for place in range(24)]
+    others = start(settings, [stage for stage in STAGES if stage != "price"], "others").wait_ready()
+    for account in accounts:
+        open_account(settings, account)
+    rows = [(None, request(account, number(place), account=account), None) for place, account in enumerate(accounts)]
+    broker.produce(settings, names(settings).intake(), rows)
+    moderated = names(settings).moderated()
+    wait_for(lambda: sum(len(decode_batches(r.value)) for r in broker.read(settings, moderated)) == len(accounts))
+    start(settings, ["price"], "price").wait_ready()
+    wait_for(lambda: len(statuses(settings)) >= len(accounts))
+    assert {told["detailedState"] for told in statuses(settings)} == {"ACCEPTED"}
+    assert others.process.poll() is None

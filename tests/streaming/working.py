@@ -85,7 +85,8 @@ def names(settings: Settings) -> TopicNames:
 
 
 def open_account(settings: Settings, name: str = "acme", micros: int = 1_000_000_000) -> None:
-    """An account with credit. Wait for `balance` before sending: top-ups have a topic of their own."""
+    """An account with credit. Wait for `balance` before sending: top-ups have a topic of their own, and are worked on
+    before the messages only where they are there first."""
     account = {"name": name, "createdAt": "2026-01-01T00:00:00Z", "tokens": []}
     broker.produce(settings, names(settings).accounts, [(name.encode(), orjson.dumps(account), 0)])
     home = ids.partition_of(name.encode(), settings.kafka.partitions)
