@@ -333,20 +333,21 @@ def load(file: Path | None = None, environment: Mapping[str, str] | None = None)
     global _toml_file
     if file is not None and not file.is_file():
         raise ConfigError(f"configuration file {file} does not exist; create it or leave out --config")
-    _toml_file = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
-    before = dict(os.environ)
+    path = file or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    _toml_file, before = path, dict(os.environ)
     os.environ.update(environment or {})
     try:
         settings = Settings()
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
-        raise ConfigError("\n".join([f"configuration {_toml_file or 'from the environment'}:", *lines])) from None
+        raise ConfigError("\n".join([f"configuration {path or 'from the environment'}:", *lines])) from None
     except ValueError as error:  # not TOML, or not JSON in the environment
-        raise ConfigError(f"configuration {_toml_file or 'from the environment'}: {error}") from None
+        raise ConfigError(f"configuration {path or 'from the environment'}: {error}") from None
     finally:
+        _toml_file = None  # of this reading only: Settings made elsewhere are not to find it
         os.environ.clear()
         os.environ.update(before)
-    base = (_toml_file.parent if _toml_file else Path()).absolute()
+    base = (path.parent if path else Path()).absolute()
     settings = _absolute_paths(settings, base)
     _check_references(settings)
     return settings
