@@ -16,6 +16,8 @@ from pipeline.streaming import client, topics
 _STALL_SECONDS = 20.0
 #: Where compaction emptied a batch the position moves without a record; this often it is looked for.
 _POLL_MS = 500
+#: For how long the broker holds a fetch that finds nothing new. What is asked meanwhile (offsets) waits behind it.
+_FETCH_WAIT_MS = 50
 
 Take = Callable[[ConsumerRecord], None]
 T = TypeVar("T")
@@ -51,7 +53,7 @@ async def reading(
 
     Ends the command if there is no such topic. A partition that does not exist is left out.
     """
-    consumer = client.consumer(settings.kafka)
+    consumer = client.consumer(settings.kafka, fetch_max_wait_ms=_FETCH_WAIT_MS)
     try:
         await consumer.start()
         if topic not in await consumer.topics():
