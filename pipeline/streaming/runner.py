@@ -59,6 +59,7 @@ class Runner:
         self._positions = Positions(self._consumer)
         self._inboxes = [_Inbox(source, self._consumer, settings) for source in sources]
         self._worked: dict[TP, float] = {}
+        self._given_up: set[tuple[TP, int | None]] = set()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         for inbox in self._inboxes:
@@ -190,21 +191,27 @@ class Runner:
                 await self._consumer.draining.wait()
 
     async def _until_worked_on(self, topic: str, partitions: set[int]) -> None:
-        """Wait for what these partitions of another source hold by now, for a while."""
+        """Wait until a window took what these partitions of another source hold by now: once, and not for ever."""
         deadline = time.monotonic() + _LONGEST_FIRST_SECONDS
         for tp in (TP(topic, partition) for partition in partitions):
-            while self._behind(tp) and not self._consumer.draining.is_set():
-                if time.monotonic() > deadline:  # its source is halted, or a hole's end is not known yet
-                    return
+            end = self._end(tp)
+            if (tp, end) in self._given_up:
+                continue
+            while (end is None or self._positions.next(tp, end) < end) and not self._consumer.draining.is_set():
+                if time.monotonic() > deadline:  # that source is halted, or a hole's end is not known yet
+                    log.warning("source.not_waited_for", stage=self.name, topic=topic, partition=tp.partition, end=end)
+                    self._given_up.add((tp, end))
+                    break
                 await asyncio.sleep(0.005)
+                end = end or self._end(tp)
 
-    def _behind(self, tp: TP) -> bool:
-        """Whether a partition holds records that no window has taken, or may: it was not fetched yet."""
+    def _end(self, tp: TP) -> int | None:
+        """The end of a partition as of the last fetch; None before the first, 0 where it is not assigned."""
         try:
-            end = self._consumer.highwater(tp)
+            found: int | None = self._consumer.highwater(tp)
         except AssertionError:  # how aiokafka says that it is not assigned
-            return False
-        return end is None or self._positions.next(tp, end) < end
+            return 0
+        return found
 
     @contextlib.asynccontextmanager
     async def _in_turn(self, source: Source) -> AsyncIterator[None]:

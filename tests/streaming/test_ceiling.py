@@ -6,9 +6,10 @@ import broker
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from working import Worker, names, number, open_account, request, statuses, wait_for
+from working import Worker, balance, names, number, open_account, request, statuses, wait_for
 
 from pipeline.config import DeadLetters, Settings
+from pipeline.ids import partition_of
 from pipeline.streaming.ceiling import Ceiling, Halted
 
 STAGES = ["validate", "encode", "moderate", "price", "track"]
@@ -65,3 +66,18 @@ def test_a_broken_topic_is_not_drained_and_the_other_lane_goes_on(
     start(settings, STAGES, "one", {"SMS_DEAD_LETTERS__LEAST": "500"}).wait_ready()
     wait_for(lambda: "good" in [s["requestId"] for s in statuses(settings)], 30)
     assert len(broker.read(settings, names(settings).dead_letters)) == 100
+
+
+def test_who_goes_first_is_not_waited_for_when_it_is_halted(settings: Settings, start: Callable[..., Worker]) -> None:
+    """Top-ups go before messages; where theirs is a broken topic, messages pass, and wait for it once."""
+    environment = {"SMS_DEAD_LETTERS__LEAST": "20", "SMS_DEAD_LETTERS__SHARE": "0.5"}
+    worker = start(settings, STAGES, "one", environment).wait_ready()
+    open_account(settings)
+    wait_for(lambda: balance(settings))
+    home = partition_of(b"acme", settings.kafka.partitions)
+    broker.produce(settings, names(settings).credits, [(None, b"not a top-up", home)] * 100)
+    wait_for(lambda: f'{{stage="price",topic="{names(settings).credits}"}} 1.0' in worker.metrics())
+    for place in range(6):
+        broker.produce(settings, names(settings).intake(), [(None, request(f"r{place}", number(place)), None)])
+        wait_for(lambda place=place: len(statuses(settings)) == place + 1)
+    assert worker.log.read_text().count("source.not_waited_for") == 1
