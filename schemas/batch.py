@@ -43,6 +43,11 @@ class BatchRecord(msgspec.Struct, rename="camel", frozen=True, kw_only=True, omi
         return f"{self.account}/{self.id}".encode()
 
     @property
+    def request_ids(self) -> list[str]:
+        """The ids of its requests, in the order of its lines."""
+        return [request_id(self.id, number) for number in range(1, self.requests + 1)]
+
+    @property
     def value(self) -> bytes:
         return msgspec.json.encode(self)
 

@@ -8,17 +8,21 @@ import time
 from typing import Annotated
 
 import typer
+from aiokafka import ConsumerRecord
 
 from pipeline import cancellations, ids
 from pipeline.cancellations import Row
 from pipeline.commands.accounts import existing
 from pipeline.commands.common import ConfigOption, JsonOption, fail, operator, producing, running, show_json
-from pipeline.commands.reading import ask, fail_without, partition_counts
+from pipeline.commands.reading import ask, fail_without, partition_counts, read_all
 from pipeline.config import Settings
 from pipeline.streaming.topics import TopicNames
+from schemas import batch
 
 Messages = Annotated[list[str] | None, typer.Argument(help="Message ids.", metavar="[MESSAGE-ID]...")]
-Request = Annotated[list[str] | None, typer.Option("--request", help="Every message of this request; may be repeated.")]
+Request = Annotated[
+    list[str] | None, typer.Option("--request", help="Every message of this request or upload; may be repeated.")
+]
 Account = Annotated[str | None, typer.Option(help="Whose they are. Of messages it may be left out: whosever they are.")]
 
 
@@ -62,8 +66,22 @@ async def _say(settings: Settings, account: str | None, messages: list[str], req
     if account:
         await existing(settings, account)
     rows: list[Row] = cancellations.of_messages(account or "", messages, operator(), count)
-    for request_id in requests:
+    for request_id in await _with_uploads(settings, account or "", requests):
         rows += cancellations.of_request(account or "", request_id, operator(), count)
     async with producing(settings) as producer:
         await asyncio.gather(*[await producer.send(topic, r.value, r.key, partition=r.partition) for r in rows])
     return time.time_ns() // 1_000_000
+
+
+async def _with_uploads(settings: Settings, account: str, requests: list[str]) -> list[str]:
+    """These requests, and those that uploads of these ids were taken as."""
+    found = list(requests)
+
+    def take(record: ConsumerRecord) -> None:
+        if record.key in keys and record.value:
+            found.extend(batch.decode(record.value).request_ids)
+
+    if requests:
+        keys = {f"{account}/{one}".encode() for one in requests}
+        await read_all(settings, TopicNames(settings.kafka.topic_prefix).batches, take)
+    return found

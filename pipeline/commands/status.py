@@ -11,7 +11,7 @@ import typer
 from pipeline import config
 from pipeline.commands.common import ConfigOption, JsonOption, fail, show_json
 from pipeline.commands.fates import show_table
-from pipeline.commands.stored import Find, finder
+from pipeline.commands.stored import Find, finder, with_uploads
 from schemas.states import Detailed, is_final
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 def status(
     ids: Annotated[list[str], typer.Argument(help="Message ids.", metavar="[ID]...")] = [],  # noqa: B006
-    request: Annotated[list[str], typer.Option(help="A request's id (with --account); may be repeated.")] = [],  # noqa: B006
+    request: Annotated[
+        list[str], typer.Option(help="A request's or upload's id (with --account); may be repeated.")
+    ] = [],  # noqa: B006
     account: Annotated[str | None, typer.Option(help="Only messages of this account; looks them up faster.")] = None,
     in_doubt: Annotated[
         bool, typer.Option("--in-doubt", help="Messages of which nobody knows whether the carrier took them.")
@@ -47,7 +49,10 @@ def status(
     if request and account is None:
         fail("--request asks for --account: request ids are an account's own", 2)
     wanted = [id_.lower() for id_ in ids]
-    look = _look(finder(config.load(config_file)), account, wanted, request, in_doubt)
+    settings = config.load(config_file)
+    if request and account:
+        request = with_uploads(settings, account, request)
+    look = _look(finder(settings), account, wanted, request, in_doubt)
     if follow:
         _follow(look, wanted, json, endless=in_doubt)
         return

@@ -29,6 +29,15 @@ def finder(settings: Settings) -> Find:
     return ask
 
 
+def with_uploads(settings: Settings, account: str, ids: list[str]) -> list[str]:
+    """The account's requests of these ids; an upload's are those it was taken as. Ends the command like `finder`."""
+    from pipeline.store.batches import Batches
+
+    store = Batches(opened(settings))
+    with answering():
+        return [one for id_ in ids for one in store.requests(store.get(account, id_), id_)]
+
+
 def opened(settings: Settings) -> "Engine":
     """The read model's database. Ends the command where there is none, or it cannot be opened."""
     from sqlalchemy.exc import SQLAlchemyError

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from pipeline.store.database import SQLITE, WRITES
 from pipeline.store.stored import StoredMessage, select_stored
 from pipeline.store.tables import batches, ledger, messages
-from schemas.batch import BadLine, BatchRecord, request_id
+from schemas.batch import BadLine, BatchRecord
 from schemas.ledger import Kind
 from schemas.states import STATE, Detailed, is_final
 
@@ -113,7 +113,7 @@ class Batches:
 
     def requests(self, record: BatchRecord | None, id_: str) -> list[str]:
         """The ids of a batch's requests. Without a record it is a request itself."""
-        return [request_id(id_, number) for number in range(1, record.requests + 1)] if record else [id_]
+        return record.request_ids if record else [id_]
 
     def first(self, account: str, request: str) -> StoredMessage | None:
         """A message of this request."""

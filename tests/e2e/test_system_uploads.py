@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -47,3 +48,29 @@ def test_an_upload_is_sent_once_and_its_batch_tells_so(plain: System) -> None:
     assert (view["account"], view["progress"]["share"], view["cost"]) == (plain.user.account, 1.0, spent)
     table = plain.cli("batches", "campaign-1")
     assert "100.0%" in table and "Spring" in table and f"line {COUNT + 4}: " in table
+
+
+@pytest.mark.parametrize("by", ["http", "command"])
+def test_an_upload_is_cancelled_by_its_id(plain: System, by: str) -> None:
+    """All of the requests that it was taken as, none of which anybody but us has names for."""
+    name, at = f"later-{by}", datetime.now(UTC) + timedelta(hours=1)
+    request = {"message": "Ciao", "requestId": name, "options": {"sendAt": at.strftime("%Y-%m-%dT%H:%M:%SZ")}}
+    parts = {"request": (None, json.dumps(request)), "recipients": ("people.csv", "\n".join(numbers(COUNT)))}
+    headers = {"Authorization": f"Bearer {plain.rig.token}"}
+    with httpx.Client(base_url=plain.rig.system.gateway_url, headers=headers, timeout=30) as http:
+        assert http.post("/batches", files=parts).status_code == 202
+
+        def states() -> dict[str, int]:
+            told: dict[str, int] = http.get(f"/batches/{name}").json()["data"]["detailedStates"]
+            return told
+
+        wait_for(lambda: states() == {"SCHEDULED": COUNT}, what="all of it scheduled")
+        if by == "http":
+            answer = http.post("/messages/cancel", json={"requestId": name})
+            assert (answer.status_code, answer.json()["data"]["states"]) == (202, {"SCHEDULED": COUNT})
+        else:
+            plain.cli("cancel", "--account", plain.user.account, "--request", name)
+        wait_for(lambda: states() == {"CANCELED": COUNT}, what="all of it cancelled")
+        wait_for(lambda: http.get(f"/batches/{name}").json()["data"]["cost"]["reserved"] == "0.00", what="its money")
+    told = plain.cli("status", "--account", plain.user.account, "--request", name, "--json").splitlines()
+    assert len(told) == COUNT

@@ -23,6 +23,7 @@ from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
 from pipeline.gateway.reading import authenticate, parsed
 from pipeline.gateway.services import Services, services
+from pipeline.store.batches import Batches
 from schemas import errors
 from schemas.states import STATE, Detailed
 
@@ -36,7 +37,7 @@ router = APIRouter(tags=["Messages"])
 
 
 class CancelRequest(Body):
-    """Which request is cancelled, with all of its messages."""
+    """Which request or upload is cancelled, with all of its messages."""
 
     request_id: str = Field(min_length=1, max_length=128)
 
@@ -59,9 +60,10 @@ async def cancel(request: Request, id: str) -> Response:
     return _accepted({"id": id.lower()} | _told(known))
 
 
-@router.post("/messages/cancel", status_code=202, summary="Cancel every message of a request")
+@router.post("/messages/cancel", status_code=202, summary="Cancel every message of a request or an upload")
 async def cancel_all(request: Request) -> Response:
-    """202 with its messages by state, as far as they are known. 409 where all are known to be too late."""
+    """202 with its messages by state, as far as they are known: none, where nothing was told of it yet, or nobody used
+    the id. 409 where all are known to be too late."""
     at = services(request)
     account = await authenticate(request, at)
     if isinstance(account, Refusal):
@@ -69,26 +71,32 @@ async def cancel_all(request: Request) -> Response:
     wanted = await parsed(request, CancelRequest)
     if isinstance(wanted, Refusal):
         return problem(wanted)
-    states = await cancel_requests(at, account, [wanted.request_id])
+    states = await _cancel_whole(at, account, wanted.request_id)
     if isinstance(states, Refusal):
         return problem(states)
     return _accepted({"requestId": wanted.request_id, "states": states})
 
 
-async def cancel_requests(at: Services, account: AccountRecord, request_ids: Sequence[str]) -> dict[str, int] | Refusal:
-    """Cancel all messages of some requests of the account, durably; how many there were by detailedState, as far as the
-    read model knew. Refusals: 409 where it knows that every one of them is too late, 503."""
+async def _cancel_whole(at: Services, account: AccountRecord, id_: str) -> dict[str, int] | Refusal:
+    """Cancel all messages of the account's request or upload of this id, durably; how many there were by detailedState,
+    as far as the read model knew. Refusals: 409 where it knows that every one of them is too late, 503."""
     if at.read_model is None:
         return unavailable("the read model is not open yet; try again")
-    states = await asyncio.to_thread(at.read_model.counts, account.name, request_ids)
-    if states and not any(_in_time(state) for state in states):
+    store = Batches(at.read_model.engine)
+    upload = at.uploads.batches.recent(account.name, id_) or await asyncio.to_thread(store.get, account.name, id_)
+    requests = [id_, *(upload.request_ids if upload else [])]
+    progress = await asyncio.to_thread(
+        store.progress, account.name, requests, upload.recipients if upload else 0, False
+    )
+    states = progress.detailed
+    if progress.known == progress.recipients > 0 and not any(map(_in_time, states)):
         told = ", ".join(f"{count} {state}" for state, count in states.items())
         return _too_late(f"every message is with a carrier or at its end ({told})")
     partitions = at.settings.kafka.partitions
-    rows = [row for one in request_ids for row in cancellations.of_request(account.name, one, _BY, partitions)]
+    rows = [row for one in requests for row in cancellations.of_request(account.name, one, _BY, partitions)]
     if refused := await _publish(at, rows):
         return refused
-    log.info("gateway.cancellation", account=account.name, request_ids=request_ids, states=states)
+    log.info("gateway.cancellation", account=account.name, request_id=id_, requests=len(requests), states=states)
     return states
 
 
