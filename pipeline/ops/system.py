@@ -69,6 +69,7 @@ class System:
         self.supervisor = Supervisor(self.directory / "logs", silence=silence, on_hurry=self._kill_kafka)
         self.metrics_urls: dict[str, str] = {}
         self._metrics_port: int | None = None
+        self._announced = False
         self.gateway_port = settings.gateway.port or free_port()
         self.bootstrap_servers = settings.kafka.bootstrap_servers
 
@@ -143,7 +144,8 @@ class System:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def _stop_kafka(self) -> None:
-        (self.directory / RUNNING_FILE).unlink(missing_ok=True)
+        if self._announced:  # else it is that of another, who is the reason why this one could not start
+            (self.directory / RUNNING_FILE).unlink(missing_ok=True)
         if self._kafka:
             self._kafka.stop()
 
@@ -159,6 +161,7 @@ class System:
             found["metricsPort"] = self._metrics_port
         path.with_suffix(".tmp").write_text(json.dumps(found))
         path.with_suffix(".tmp").rename(path)
+        self._announced = True
 
     def _children(self) -> list[Child]:
         children = list(self._extra(self.gateway_port, self._environment)) if self._extra else []

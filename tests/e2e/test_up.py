@@ -164,6 +164,7 @@ def test_killed_stopped_and_started_again(up: Up) -> None:
         token, first = _survives_killed_workers(up, process, kafka)
         _stops_without_a_trace(process, int(kafka.rpartition(":")[2]), up.gateway)
         process, kafka = up.start()
+        _refuses_to_run_twice(up)
         _knows_everything(up, kafka, token, first)
         pids = list(descendants(process.pid))
         process.kill()
@@ -232,6 +233,13 @@ def _stops_without_a_trace(process: subprocess.Popen[bytes], *ports: int) -> Non
     assert process.stdout
     assert process.stdout.read() == b"", "more than the ready line"
     assert_gone(pids, everywhere, 1)
+
+
+def _refuses_to_run_twice(up: Up) -> None:
+    """And the commands go on finding the one that runs."""
+    second = subprocess.run([*command(), "up", "--config", str(up.config)], capture_output=True, text=True, timeout=60)
+    assert second.returncode == 2
+    assert "another broker is running" in second.stderr
 
 
 def _knows_everything(up: Up, kafka: str, token: str, first: dict[str, Any]) -> None:
