@@ -20,6 +20,7 @@ from pipeline.text import (
     Wire,
     encode,
     explain,
+    longest_of,
     non_gsm,
     normalise,
     transliterate,
@@ -110,7 +111,7 @@ class Inspector:
     def _encode(self, inquiry: Inquiry, wire: Wire) -> tuple[str, list[tuple[int, str, str]], Encoded | Error]:
         """The text as sent, what was replaced in it, and its parts; or what is wrong with it, as far as it was made."""
         values = {name: str(value) for name, value in (inquiry.fields or {}).items()}
-        rendered = Template.parse(inquiry.message).render(values)
+        rendered = Template.parse(inquiry.message).render(values, longest_of(self._max_parts))
         text = normalise(inquiry.message if isinstance(rendered, Error) else rendered)
         text, replaced = transliterate(text) if inquiry.transliterate else (text, [])
         if isinstance(rendered, Error):

@@ -1,6 +1,6 @@
 """Alphabets, parts, transliteration and templates. Pure functions over text."""
 
-from pipeline.text.bulk import Filling, fill
+from pipeline.text.bulk import Filling, fill, longest_of
 from pipeline.text.characters import as_sent, non_gsm, normalise, transliterate
 from pipeline.text.choice import GSM7, UCS2
 from pipeline.text.encoding import Encoded, Measured, Part, decode, encode, measure
@@ -30,6 +30,7 @@ __all__ = [
     "encode",
     "explain",
     "fill",
+    "longest_of",
     "measure",
     "non_gsm",
     "normalise",

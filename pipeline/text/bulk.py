@@ -54,6 +54,11 @@ class Filling(msgspec.Struct, frozen=True):
     errors: dict[int, Error]
 
 
+def longest_of(max_parts: int) -> int:
+    """Characters a text may have before it is looked at closely."""
+    return max_parts * CHARACTERS_PER_PART
+
+
 def fill(
     template: Template,
     rows: Sequence[Row],
@@ -65,13 +70,15 @@ def fill(
     """What `render`, `as_sent` and `measure` say of each of `rows` (a recipient's fields), each distinct text once.
 
     Errors, of a row alone: 3007 a field is missing; 3004, 3005 and 3014 as `measure` has them, 3005 also before the
-    text is made where it would have far too many characters.
+    text is made where it would have far too many characters. Of every row: 3001 more placeholders than there may be.
     """
+    if excess := template.excess:
+        return Filling([], [], [0] * len(rows), dict.fromkeys(range(len(rows)), excess))
     if not template.slots and len(rows) > 1:
         only = fill(template, [{}], transliterated=transliterated, wire=wire, max_parts=max_parts)
         errors = {row: error for error in only.errors.values() for row in range(len(rows))}
         return Filling(only.texts, only.measured, [0] * len(rows), errors)
-    longest = max_parts * CHARACTERS_PER_PART
+    longest = longest_of(max_parts)
     simple = _Simple.of(template, transliterated, wire) if template.slots and rows else None
     made: dict[int, str | Error] = {}
     known: dict[str, Measured | Error] = {}

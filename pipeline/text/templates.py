@@ -3,7 +3,11 @@
 import re
 from collections.abc import Mapping
 
-from schemas.errors import MISSING_FIELD, TOO_MANY_PARTS, Error
+from schemas.errors import MALFORMED_REQUEST, MISSING_FIELD, TOO_MANY_PARTS, Error
+
+#: Placeholders a template may have: more than a text of the most parts has use for, and so few that filling them in for
+#: a whole batch takes a moment.
+MOST_SLOTS = 1_000
 
 # A field's name is what its sender wrote: a name that nobody gave is told to him, and never sent as it stands.
 _PLACEHOLDER = re.compile(r"\{\{[ \t]*([^{}|\s](?:[^{}|\n]{0,62}[^{}|\s])?)[ \t]*(?:\|([^{}]*))?\}\}")
@@ -35,6 +39,13 @@ class Template:
             slots.append((found[1], found[2]))
             end = found.end()
         return cls([*pieces, text[end:]], slots)
+
+    @property
+    def excess(self) -> Error | None:
+        """Error 3001: more placeholders than there may be. It is for whoever fills in the template to ask."""
+        if len(self.slots) <= MOST_SLOTS:
+            return None
+        return Error(MALFORMED_REQUEST, f"message: {len(self.slots)} placeholders; there may be {MOST_SLOTS}")
 
     def masked(self) -> str:
         """The text with stars in place of each field: as many always, so that they do not tell a value's length."""

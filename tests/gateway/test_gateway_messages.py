@@ -129,6 +129,19 @@ def test_what_is_wrong_is_refused_at_once_by_code_and_name(gateway, change, code
     assert word in problem(answer, 422, code)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_template_that_would_fill_the_memory_is_refused_before_it_does(gateway, several):
+    """A thousand placeholders with twenty thousand characters each are 20 MB; and there may be no more of them."""
+
+    def told(slots):
+        rows = [{"number": f"+39333123456{place}", "fields": {"a": "x" * 20_000}} for place in range(1 + several)]
+        return gateway.as_("acme").post("/messages", json={"message": "{{a}}" * slots, "recipients": rows})
+
+    assert "1001 placeholders" in problem(told(1001), 422, errors.MALFORMED_REQUEST)
+    if not several:  # who among several has too much is told by its message
+        assert "20000000 characters" in problem(told(1000), 422, errors.TOO_MANY_PARTS)
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

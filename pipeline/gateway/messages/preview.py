@@ -11,7 +11,7 @@ from pipeline.moderation import Hit, Rules
 from pipeline.numbers import Recipient, check_sender, classify
 from pipeline.prohibited import Lists
 from pipeline.stages.moderate import refusal
-from pipeline.text import Measured, Template, Wire, as_sent, measure, several
+from pipeline.text import Measured, Template, Wire, as_sent, longest_of, measure, several
 from schemas import errors, intake
 from schemas.errors import Error
 
@@ -61,10 +61,12 @@ def preview(request: intake.Request, max_parts: int, wires: Wires) -> Preview | 
     if recipient and request.options.tariff not in (intake.WORLDWIDE, recipient.country):
         return wrong_country(request.options.tariff)
     template = Template.parse(request.message)
+    if excess := template.excess:
+        return excess
     if template.fields and only is None:
         return Preview(None, None, None)
     fields = {name: str(value) for name, value in only.fields.items()} if isinstance(only, intake.Recipient) else {}
-    text = template.render(fields)
+    text = template.render(fields, longest_of(max_parts))
     if isinstance(text, Error):
         return text
     text = as_sent(text, transliterated=request.options.transliterate)
