@@ -9,8 +9,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import msgspec
+import structlog
 
 from pipeline.callbacks.transport import Forbidden, Transport
+
+log = structlog.get_logger()
 
 #: The whole call, from the name to the last byte that is read of the answer (HTTP contract).
 CALL_SECONDS = 30.0
@@ -79,6 +82,9 @@ class Caller:
             return Answer(None, f"broke off ({type(error).__name__})", temporary=True)
         except (httpx.InvalidURL, ValueError) as error:  # what validation let through
             return Answer(None, f"cannot be called ({type(error).__name__})", refused=True)
+        except Exception:  # a bug, of ours or a library's, costs this call and not everybody's
+            log.exception("callback.broken", host=urlsplit(url).hostname)
+            return Answer(None, "failed here, by no fault of yours", temporary=True)
 
     async def _send(self, request: httpx.Request) -> Answer:
         response = await self._transport.handle_async_request(request)
@@ -115,7 +121,7 @@ def _pause(retry_after: str | None) -> float:
         return min(float(text), _LONGEST_PAUSE_SECONDS)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year, or a zone, beyond what datetime holds
         return 0.0
     if moment.tzinfo is None:  # "-0000", UTC of unknown origin
         moment = moment.replace(tzinfo=UTC)

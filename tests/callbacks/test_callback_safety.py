@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from receiving import Receiver
 
+from pipeline.callbacks import caller
 from pipeline.callbacks.addresses import Policy
 from pipeline.callbacks.caller import Answer, Caller
 from pipeline.callbacks.transport import Resolve, Transport, resolve
@@ -146,7 +147,8 @@ def test_what_a_status_means(receiver: Receiver, status: int, taken: bool, tempo
 
 def test_the_other_side_may_ask_for_a_pause(receiver: Receiver) -> None:
     receiver.answer = lambda heard, number: 429
-    for told, meant in (("120", 120), ("999999", 3600), ("soon", 0), ("-1", 0)):
+    beyond = [("Mon, 16 Nov 99999999999 13:32:02 +0000", 0), ("Mon, 16 Nov 2026 13:32:02 +99999999999999999999", 0)]
+    for told, meant in (("120", 120), ("999999", 3600), ("9" * 5000, 3600), ("soon", 0), ("-1", 0), *beyond):
         receiver.answer_headers = {"retry-after": told}
         assert post(receiver.url()).pause == meant
 
@@ -260,3 +262,13 @@ def test_headers_that_are_not_taken(headers: dict[str, str]) -> None:
 def test_headers_of_the_contract_are_taken() -> None:
     headers = {"session_id": "9834r5fh589494", "Authorization": "Bearer abc", "X-Empty": ""}
     assert Callback.model_validate({"url": "http://client.example:8080/a?b=c#d", "headers": headers}).headers == headers
+
+
+def test_a_bug_costs_one_call_and_not_the_process(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(told: str | None) -> float:
+        raise LookupError
+
+    receiver.answer = lambda heard, number: 503
+    monkeypatch.setattr(caller, "_pause", broken)
+    answer = post(receiver.url())
+    assert (answer.status, answer.temporary, answer.refused) == (None, True, False)
