@@ -94,3 +94,13 @@ def test_a_resend_of_what_is_in_doubt_is_not_stopped(table: Table):
     window, of = Window(table, Script()), about(attempt=ATTEMPTS_A_RESEND)
     cancel(window, of, 0)
     assert told(window(of, topic=TOPIC))[0] == (SUBMITTED, "c000000")
+
+
+def test_the_word_of_another_account_neither_stops_it_nor_stands_in_the_place_of_ours(table: Table):
+    carrier = Script()
+    window, of = Window(table, carrier), about()
+    named = [ids.message_id(of.id, index) for index in range(3)]
+    for account, messages in (("acme", named[:1]), ("evil", named[:2])):
+        for row in of_messages(account, messages, "ada", 1):
+            window.canceled.take(row.key, row.value)
+    assert {index for index, end in told(window(of)).items() if end == CANCELED} == {0}
