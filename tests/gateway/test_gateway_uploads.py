@@ -24,7 +24,7 @@ MOST_BYTES = 400_000
 def gateway(kafka, tmp_path_factory):
     """Small limits: 10 recipients a record, 2,000 an upload."""
     settings = configured(kafka, tmp_path_factory.mktemp("gateway"))
-    uploads = Uploads(recipients=2_000, bytes=MOST_BYTES, concurrent=2, request_recipients=10, seconds=5)
+    uploads = Uploads(recipients=2_000, bytes=MOST_BYTES, concurrent=4, request_recipients=10, seconds=5)
     settings = settings.model_copy(update={"uploads": uploads})
     broker.create_topics(settings)
     put_accounts(
@@ -225,11 +225,11 @@ def test_who_may_not(gateway):
     assert answer.status_code == 415
 
 
-def raw(gateway, length, body):
+def raw(gateway, length, body, by="acme"):
     """A connection that sent this much of an upload."""
     connection = socket.create_connection(("127.0.0.1", int(gateway.url.rpartition(":")[2])))
     head = (
-        f"POST /batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKENS['acme']}\r\n"
+        f"POST /batches HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKENS[by]}\r\n"
         f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {length}\r\n\r\n"
     )
     connection.sendall(head.encode() + body)
@@ -254,10 +254,14 @@ def test_an_upload_that_is_cut_leaves_nothing_and_only_so_many_are_under_way(gat
     before = counted(gateway, "cut")
     connections = [raw(gateway, len(body) + 1000, body) for _ in range(2)]
     eventually(lambda: post(gateway, "+391").status_code == 503)
+    assert "2 uploads of this account" in post(gateway, "+391").text
+    assert taken(post(gateway, "+391", by="globex"))  # half of them are an account's at most
+    connections += [raw(gateway, len(body) + 1000, body, by="globex") for _ in range(2)]
+    eventually(lambda: "as many uploads as may be" in post(gateway, "+391").text)
     assert post(gateway, "+391").headers["retry-after"]
     for connection in connections:
         connection.close()
-    eventually(lambda: counted(gateway, "cut") == before + 2)
+    eventually(lambda: counted(gateway, "cut") == before + 4)
     assert taken(post(gateway, "+391"))
     assert not intake(gateway, "cut") and not records(gateway, "cut")
     assert list(Path(gateway.settings.storage.directory, DIRECTORY).iterdir()) == []

@@ -46,11 +46,11 @@ async def upload(request: Request) -> Response:
     if account.blocklisted:
         message = "The user is blocklisted. Please contact support for assistance."
         return problem(refuse(HTTPStatus.FORBIDDEN, errors.BLOCKLISTED, message))
-    if at.uploads.running >= at.settings.uploads.concurrent:
+    if busy := at.uploads.busy(account.name):
         metrics.UPLOADS.labels("busy").inc()
-        return problem(unavailable("as many uploads as may be are under way; try again"))
+        return problem(unavailable(f"{busy}; try again"))
     began = time.perf_counter()
-    at.uploads.running += 1
+    at.uploads.running[account.name] += 1
     try:
         answer = await _answer(request, account, at)
     except ClientDisconnect:
@@ -58,7 +58,9 @@ async def upload(request: Request) -> Response:
         log.info("upload.cut", account=account.name)
         raise
     finally:
-        at.uploads.running -= 1
+        at.uploads.running[account.name] -= 1
+        if not at.uploads.running[account.name]:
+            del at.uploads.running[account.name]
     seconds = round(time.perf_counter() - began, 3)
     if isinstance(answer, Refusal):
         away = answer.status == HTTPStatus.SERVICE_UNAVAILABLE

@@ -9,6 +9,7 @@ was taken. Requests have ids made from the batch's, so also a repeat that nobody
 import asyncio
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
@@ -46,8 +47,8 @@ class Uploads:
 
     def __init__(self, settings: Settings) -> None:
         self.batches = BatchDirectory(settings)
-        #: Uploads under way.
-        self.running = 0
+        #: Uploads under way, by account.
+        self.running: Counter[str] = Counter()
         self._settings = settings
         self._names = TopicNames(settings.kafka.topic_prefix)
         name = f"{settings.kafka.topic_prefix}gateway.{socket.gethostname()}.{settings.gateway.port}"
@@ -56,6 +57,14 @@ class Uploads:
         # One thread: what it computes, nobody else computes meanwhile.
         self._thread = ThreadPoolExecutor(1, "uploads")
         self._following: asyncio.Task[None] | None = None
+
+    def busy(self, account: str) -> str | None:
+        """Why no more can be taken at this moment: of anybody, or of an account, which has half of them at most."""
+        most = self._settings.uploads.concurrent
+        if self.running.total() >= most:
+            return "as many uploads as may be are under way"
+        share = max(1, most // 2)
+        return f"{share} uploads of this account are under way" if self.running[account] >= share else None
 
     def start(self) -> None:
         """Come up in the background. Ends what an earlier process of this gateway left open."""
