@@ -237,6 +237,14 @@ def test_attempts_are_limited_and_a_new_code_has_its_own(acme: httpx.Client, num
     assert verified(acme, number, f" {code.lower()} ") == (True, 4)
 
 
+def test_a_refused_request_leaves_the_code_and_its_attempts_as_they_are(acme: httpx.Client, number: str) -> None:
+    code = sent(acme, recipient=number)["otp"]
+    assert verified(acme, number, wrong(code)) == (False, 4)
+    refused = acme.post("/otp", json={"recipient": number, "callback": {"url": "http://10.0.0.1/"}})
+    assert (refused.status_code, refused.json()["code"]) == (422, errors.URL_NOT_CALLABLE)
+    assert verified(acme, number, code) == (True, 3)
+
+
 def test_nobody_without_a_code_is_told_apart(acme: httpx.Client, gateway: Gateway, number: str) -> None:
     assert [verified(acme, number, "12345") for _ in range(6)] == [(False, left) for left in (4, 3, 2, 1, 0, 0)]
     with gateway.as_("globex") as globex:  # nor is another account's

@@ -1,6 +1,7 @@
 """`/otp`, `/otp/verify`: login codes, sent in the recipient's language and verified once."""
 
 import secrets
+import time
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +13,7 @@ from pipeline.accounts import AccountRecord
 from pipeline.gateway import metrics, views
 from pipeline.gateway.body import Body, shaped
 from pipeline.gateway.messages.idempotency import Claim, key_of
-from pipeline.gateway.messages.sending import Otp, admitted, claimed, dry_run, send
+from pipeline.gateway.messages.sending import Otp, admitted, claimed, dry_run, examine, send
 from pipeline.gateway.otp.codes import Shape, Verdict
 from pipeline.gateway.otp.texts import CODE, text_for
 from pipeline.gateway.problems import Refusal, problem
@@ -83,6 +84,8 @@ async def create(request: Request) -> Response:
     if wanted.options.dry_run:  # a code that nobody keeps
         sample = at.otps.code(account.name, to.number, secrets.token_hex(16), wanted.shape)
         return await dry_run(_with(message, sample), account, at, _told(wanted, sample))
+    if isinstance(wrong := examine(_with(message, "0" * wanted.length), time.time_ns() // 1_000_000, at), Error):
+        return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, wrong))  # before there is a code: the last one stays
     claim = await claimed(message, at, wanted.model_dump_json(by_alias=True).encode())
     if isinstance(claim, Refusal):
         return problem(claim)
