@@ -18,3 +18,15 @@ def free_port() -> int:
             except OSError:
                 continue
         return port
+
+
+def refused(host: str, port: int) -> str | None:
+    """Why nobody can begin to listen there now; None where one can."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: what was just closed is no reason
+        try:
+            probe.bind(address)
+        except OSError as error:
+            return error.strerror
+    return None

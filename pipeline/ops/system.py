@@ -22,7 +22,7 @@ from pipeline.ops import observe
 from pipeline.ops.child import StartError
 from pipeline.ops.kafka import EmbeddedKafka
 from pipeline.ops.metrics import CHILD_DEATHS
-from pipeline.ops.ports import free_port
+from pipeline.ops.ports import free_port, refused
 from pipeline.ops.supervisor import Child, Supervisor
 from pipeline.streaming import topics
 
@@ -88,6 +88,9 @@ class System:
 
         What the supervisor counts is served at `/metrics`, as every process does; its port stands in `running.json`.
         """
+        host, port = self.settings.gateway.host, self.gateway_port
+        if why := refused(host, port):  # else the supervisor would take whoever answers there for the gateway
+            raise StartError(f"gateway.port: {host}:{port} cannot be used: {why}")
         host, port = self.settings.metrics.host, self.settings.metrics.port
         try:
             self._metrics_port = observe.serve(host, port, lambda: True)

@@ -237,9 +237,11 @@ def _stops_without_a_trace(process: subprocess.Popen[bytes], *ports: int) -> Non
 
 def _refuses_to_run_twice(up: Up) -> None:
     """And the commands go on finding the one that runs."""
-    second = subprocess.run([*command(), "up", "--config", str(up.config)], capture_output=True, text=True, timeout=60)
-    assert second.returncode == 2
-    assert "another broker is running" in second.stderr
+    for port, why in ((str(up.gateway), "gateway.port"), ("0", "another broker is running")):
+        argv, environment = [*command(), "up", "--config", str(up.config)], os.environ | {"SMS_GATEWAY__PORT": port}
+        second = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=environment)
+        assert second.returncode == 2
+        assert why in second.stderr
 
 
 def _knows_everything(up: Up, kafka: str, token: str, first: dict[str, Any]) -> None:
