@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from pipeline.callbacks.posts import Callback
 from pipeline.stages.fate import rfc3339
+from schemas import intake
 from schemas.states import Detailed
 from schemas.status import StatusError, StatusRecord
 
@@ -23,7 +24,7 @@ read_status = msgspec.json.Decoder(Status).decode
 #: Money is kept exactly and written as a JSON number, as the contract has it.
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _options = msgspec.json.Decoder(dict[str, Any]).decode
-_DEFAULTS = {"dryRun": False, "failOnMultipleMessages": False}
+_DEFAULTS = intake.Options().model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 class ShownCallback(msgspec.Struct):

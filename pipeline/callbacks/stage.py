@@ -118,7 +118,10 @@ class _Queue:
             if status.state == _NEW or reached <= how_far.told.get(status.index, 0):
                 continue
             how_far.told[status.index] = reached
-            shown = notice.texts[text], how_far.sent.get(status.index), options
+            sent_at = how_far.sent.get(status.index)
+            if status.detailed_state == Detailed.DELIVERED.name:
+                sent_at = sent_at or status.at  # a receipt may overtake the carrier's answer
+            shown = notice.texts[text], sent_at, options
             if callback:
                 event = _event(status, body.message(status, *shown, callback))
                 adder.to_callback(callback.url, notice.account, notice.batch, event)

@@ -231,7 +231,7 @@ def _rows(news: _News, costs: Mapping[str, int]) -> list[tuple[Any, ...]]:
             None if record.error is None else _encode(record.error).decode(),
             bytes(record.custom).decode(),
             record.at,
-            sent.get(id_),
+            sent.get(id_) or delivered.get(id_),  # a receipt may overtake the carrier's answer
             delivered.get(id_),
             operators.get(id_),
             costs.get(id_),
@@ -259,7 +259,7 @@ def _counted(news: _News, known: Mapping[str, Counted]) -> Tallies:
             record.carrier,
             record.detailed_state,
             record.message_count,
-            (before and before.sent_at) or sent.get(id_),
+            (before and before.sent_at) or sent.get(id_) or delivered.get(id_),
             (before and before.delivered_at) or delivered.get(id_),
             record.dry_run,
             record.sequence,

@@ -150,3 +150,12 @@ def test_a_reader_is_not_held_up_by_an_open_write(another):
 def test_a_database_that_cannot_be_opened_is_named(tmp_path, database, word):
     with pytest.raises(ConfigError, match=word):
         open_database(Settings(storage=Storage(directory=tmp_path, database=database)))
+
+
+def test_a_receipt_that_overtakes_the_carriers_answer_tells_that_it_was_sent(store):
+    writer, model = store
+    write(writer, status(1, 1), status(2, 1), status(2, 3))
+    write(writer, status(1, 3))
+    for number in (1, 2):
+        row = model.get("acme", status(number, 1).id)
+        assert row.sent_at == row.delivered_at == status(number, 3).at
