@@ -123,7 +123,7 @@ def _decide(book: Book, batch: Batch, priced: Batch | None, minimum: int, fine: 
             more = {"bundle": bundle.name, "bundle_left": left, "messages": messages, "parts": taken}
             book.move(account, Kind.RESERVE, 0, at, **about, **more)
     guard.count(found.going)
-    if limits != Limits() and not batch.dry_run:
+    if not batch.dry_run:  # counted without limits too, so that one that is set at noon knows of the morning
         _use(book, account, limits, usage.plus(len(found.going), reserve), why)
     return made
 

@@ -21,7 +21,7 @@ from pipeline.text.wire import PLAIN, Wire
 from schemas.errors import Error
 
 #: Characters a text may have before it is looked at closely: those of its parts, and what normalising and
-#: transliterating may yet take away. A letter with all of its marks apart is four; more would be time for nobody's sake.
+#: transliterating may yet take away. A letter with all of its marks apart is four; more is time for nobody's sake.
 CHARACTERS_PER_PART = 5 * 153
 
 Row = Mapping[str, str]

@@ -508,6 +508,14 @@ def test_limits_shut_out_some_and_stop_the_rest(table: Table):
     assert (said(again), ledger(table).money.reserved) == (said(sent), 5 * 50_000)
 
 
+def test_a_limit_that_is_set_at_noon_knows_of_the_morning(table: Table):
+    credited(table, 100 * EURO)
+    table.window(desk()[BULK], [record(BULK, encode([batch(1, 4)]))])
+    sent = table.window(desk(messages_a_day=5)[BULK], [record(BULK, encode([batch(2, 3)]), 1)])
+    accepted_and_not = {type(o): o.batch.index for o in sent.items("t.outcomes", decode_outcomes)}
+    assert accepted_and_not == {Accepted: [0], Rejected: [1, 2]}
+
+
 def test_credit_below_zero_goes_as_far_as_its_limit(table: Table):
     sent = table.window(desk(credit=200_000)[BULK], [record(BULK, encode([batch(1, 10)]))])
     rejected, accepted = sent.items("t.outcomes", decode_outcomes)
