@@ -35,6 +35,7 @@ TIME_PATTERN = (
 )
 _TIME = re.compile(TIME_PATTERN).fullmatch
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -102,10 +103,10 @@ def parse_time(text: str) -> int | Error:
         else:
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=UTC)
-            if moment >= _EPOCH:
+            if _EPOCH <= moment <= _LAST:
                 return (moment - _EPOCH) // _MILLISECOND
     wanted = "a date such as 2026-11-22 or a time such as 2026-11-22T10:00:00Z"
-    return Error(MALFORMED_REQUEST, f'"{text[:40]}" is not {wanted}, from 1970 on')
+    return Error(MALFORMED_REQUEST, f'"{text[:40]}" is not {wanted}, of 1970 to 9999')
 
 
 def format_time(unix_ms: int) -> str:

@@ -83,7 +83,7 @@ def test_one_fault_refuses_the_list_and_every_fault_has_its_line() -> None:
         ("IT,,,0.05,,,,,2026-02-30,", 'valid_from "2026-02-30"'),
         ("IT,,,0.05,,,,,2026-01-01T10:00:00,", "is not a date"),
         ("IT,,,0.05,,,,,2026-01-02,2026-01-02", "ends before it begins"),
-        ("IT,,,0.05,,,,,1969-12-31,", "from 1970 on"),
+        ("IT,,,0.05,,,,,1969-12-31,", "of 1970 to 9999"),
         ('IT,"TIM,,0.05,,,,,,', "not CSV"),
         ("IT,,,0.05", "4 columns instead of 10"),
     ],

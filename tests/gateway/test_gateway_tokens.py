@@ -72,6 +72,7 @@ def test_a_token_is_made_listed_used_and_revoked(gateway):
         ({"scopes": []}, 422, "scopes"),
         ({"expiresAt": "2020-01-01"}, 422, "expiresAt: 2020-01-01 is past"),
         ({"expiresAt": "soon"}, 422, "expiresAt"),
+        ({"expiresAt": "9999-12-31T23:59:59-23:59"}, 422, "of 1970 to 9999"),
         ({"name": "x" * 101}, 422, "name"),
         ({"name": 1}, 422, "name"),
         ({"colour": "red"}, 422, "colour: unknown field"),
