@@ -73,9 +73,10 @@ def body(message: str, options: Options, **more: Any) -> dict[str, Any]:
 def period(since: date | str | None, until: date | str | None) -> dict[str, str | None]:
     """A stretch of time as routes take it: `since` is inclusive, `until` exclusive; a date is its midnight UTC, a text
     is a date or a time of RFC 3339."""
-    given = {"since": since, "until": until}
-    first, past = (None if at is None else _day_or_moment(name, at) for name, at in given.items())
-    return {"from": first, "to": past}
+    return {
+        "from": None if since is None else _day_or_moment("since", since),
+        "to": None if until is None else _day_or_moment("until", until),
+    }
 
 
 def given(members: Mapping[str, Any]) -> dict[str, Any]:
