@@ -74,7 +74,7 @@ def _with_offset(written: Any) -> Any:
     if not isinstance(written, str):
         raise ValueError("write the time as text, such as 2030-01-31T09:00:00Z")
     try:
-        found = datetime.fromisoformat(written)
+        found = datetime.fromisoformat(written.upper())  # RFC 3339 takes t and z as well
     except ValueError:
         raise ValueError("not a time of RFC 3339; write one such as 2030-01-31T09:00:00Z") from None
     if found.tzinfo is None:

@@ -31,7 +31,7 @@ _PREFIX = re.compile(r"[0-9]{1,15}").fullmatch
 _PERCENT = re.compile(r"([0-9]{1,3})(?:\.([0-9]{1,4}))?").fullmatch
 #: What `parse_time` reads.
 TIME_PATTERN = (
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,3})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2}))?"
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2}))?"
 )
 _TIME = re.compile(TIME_PATTERN).fullmatch
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -94,7 +94,7 @@ def format_percent(millionths: int) -> str:
 
 
 def parse_time(text: str) -> int | Error:
-    """Unix ms of a date (its first moment, UTC) or an RFC 3339 time with up to three decimals of a second."""
+    """Unix ms of a date (its first moment, UTC) or an RFC 3339 time; what is less than a millisecond is dropped."""
     if _TIME(text):
         try:
             moment = datetime.fromisoformat(text.upper())

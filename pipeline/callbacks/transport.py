@@ -99,5 +99,5 @@ class _Backend(httpcore.AsyncNetworkBackend):
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(str(error)) from None
         if not all(self._policy.permits(address) for address in found):
-            raise Forbidden("an address outside the public Internet")
+            raise Forbidden("an address outside the public Internet and callbacks.allow")
         return found[:_TRIED]

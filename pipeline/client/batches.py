@@ -1,13 +1,12 @@
 """Operations on uploads of recipients, as pure functions from their arguments to calls."""
 
-import io
 import itertools
 import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal, Unpack
+from typing import IO, Any, Literal, TypeGuard, Unpack
 
 import msgspec
 
@@ -16,7 +15,7 @@ from pipeline.client.answers import BadLine, Batch, Message
 from pipeline.client.calls import Call, Page, Stream, data, new_request_id, paged, segment
 from pipeline.client.exchange import Script
 from pipeline.client.messages import until
-from pipeline.client.requests import Options, Recipient
+from pipeline.client.requests import Options, Recipient, texts
 
 #: Sent at a time.
 _PIECE_BYTES = 64 * 1024
@@ -30,7 +29,7 @@ _read_bad_lines = data(list[BadLine])
 _encode = msgspec.json.Encoder().encode_lines
 
 #: A file (by its path, or opened for reading bytes), or the recipients themselves.
-Recipients = os.PathLike[str] | IO[bytes] | Iterable[str | Recipient]
+Recipients = str | os.PathLike[str] | IO[bytes] | Iterable[str | Recipient]
 
 
 def upload_batch(
@@ -44,7 +43,8 @@ def upload_batch(
     **options: Unpack[Options],
 ) -> Call[Batch]:
     """Send a text to as many recipients as a file has (CSV with a header, a number a line, or NDJSON; gzipped or not),
-    or an iterable gives: sent while they are read, taken whole or not at all.
+    or an iterable gives: sent while they are read, taken whole or not at all. A str is the path of a file. OSError:
+    there is none; TypeError: it was opened as text.
 
     `format`: of a file, where its name does not tell. `on_error`: "refuse" takes nothing where a line is bad, else such
     are left out and told in the answer. An iterator is gone once it was read, so an upload from one is not repeated
@@ -85,15 +85,25 @@ def wait_batch(id: str, timeout: float = 600.0) -> Script[Batch]:
 
 def _body(request: Mapping[str, Any], recipients: Recipients, format: str | None) -> tuple[str, Stream]:
     """The content type, and what is sent."""
-    if isinstance(recipients, os.PathLike):
+    if format not in (None, *_TYPES):
+        raise ValueError(f"format {format!r}: one of {', '.join(_TYPES)}, or none")
+    if isinstance(recipients, str | os.PathLike):
         path = Path(recipients)
+        path.open("rb").close()  # what cannot be read is told before anything is sent
         return _multipart(request, lambda: _of_path(path), path.name, format, replayable=True)
-    if isinstance(recipients, IO | io.IOBase):
+    if _is_file(recipients):
+        if isinstance(recipients.read(0), str):
+            raise TypeError(f"{recipients!r}: open it in binary mode")
         file, begin = recipients, recipients.tell() if recipients.seekable() else None
         filename = str(getattr(file, "name", "")).rpartition("/")[2]
         return _multipart(request, lambda: _of_file(file, begin), filename, format, replayable=begin is not None)
     again = not isinstance(recipients, Iterator)
     return _NDJSON, Stream(lambda: _lines(request, recipients), replayable=again)
+
+
+def _is_file(recipients: Recipients) -> TypeGuard[IO[bytes]]:
+    """Not by its class: a temporary file is a wrapper of none."""
+    return hasattr(recipients, "read")
 
 
 def _of_path(path: Path) -> Iterator[bytes]:
@@ -108,10 +118,10 @@ def _of_file(file: IO[bytes], begin: int | None) -> Iterator[bytes]:
         yield piece
 
 
-def _lines(request: Mapping[str, Any], recipients: Iterable[str | Recipient]) -> Iterator[bytes]:
+def _lines(request: Mapping[str, Any], recipients: Iterable[Any]) -> Iterator[bytes]:
     """The request on the first line, a recipient on each further one."""
     yield _encode([request])
-    left = iter(recipients)
+    left = texts(recipients)
     while some := list(itertools.islice(left, _LINES)):
         yield _encode(some)
 

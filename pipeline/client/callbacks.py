@@ -28,7 +28,7 @@ def endpoint(id: str) -> Call[Endpoint]:
 
 def create_endpoint(
     url: str,
-    events: Iterable[str],
+    events: str | Iterable[str],
     *,
     description: str = "",
     batch: int = 1,
@@ -44,7 +44,7 @@ def create_endpoint(
 def change_endpoint(
     id: str,
     url: str,
-    events: Iterable[str],
+    events: str | Iterable[str],
     *,
     description: str = "",
     batch: int = 1,
@@ -77,8 +77,8 @@ def deliveries(
     message: str | None = None,
     endpoint: str | None = None,
     state: Literal["delivered", "retrying", "given-up"] | None = None,
-    since: date | None = None,
-    until: date | None = None,
+    since: date | str | None = None,
+    until: date | str | None = None,
     page_size: int = 100,
 ) -> Call[Page[Delivery]]:
     """Attempts at the account's callbacks, newest first."""
@@ -91,8 +91,8 @@ def replay(
     message: str | None = None,
     endpoint: str | None = None,
     state: Literal["given-up", "delivered", "all"] | None = None,
-    since: date | None = None,
-    until: date | None = None,
+    since: date | str | None = None,
+    until: date | str | None = None,
     cursor: str | None = None,
 ) -> Call[Replay]:
     """Have events told again: those given up if nothing else is said, of the last 24 hours or of a message."""
@@ -101,11 +101,11 @@ def replay(
 
 
 def _described(
-    url: str, events: Iterable[str], description: str, batch: int, batch_milliseconds: int, enabled: bool
+    url: str, events: str | Iterable[str], description: str, batch: int, batch_milliseconds: int, enabled: bool
 ) -> dict[str, Any]:
     return {
         "url": url,
-        "events": list(events),
+        "events": [events] if isinstance(events, str) else list(events),
         "description": description,
         "batch": batch,
         "batchMilliseconds": batch_milliseconds,

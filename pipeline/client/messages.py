@@ -55,8 +55,8 @@ def every(
     country: str | None = None,
     sender: str | None = None,
     custom: Mapping[str, str] | None = None,
-    since: date | None = None,
-    until: date | None = None,
+    since: date | str | None = None,
+    until: date | str | None = None,
     page_size: int = 100,
 ) -> Call[Page[Message]]:
     """The account's messages, newest first, each once: all, or those that match everything that is given. Those sent
@@ -125,8 +125,8 @@ def cancel_request(request_id: str) -> Call[Cancellation]:
 
 def statistics(
     *by: Literal["day", "country", "operator", "carrier", "state"],
-    since: date | None = None,
-    until: date | None = None,
+    since: date | str | None = None,
+    until: date | str | None = None,
 ) -> Call[list[Count]]:
     """Messages and parts by up to three of these, by day if nothing is said, of whole days: the last 30 if nothing else
     is said."""

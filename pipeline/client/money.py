@@ -19,21 +19,22 @@ def balance() -> Call[Balance]:
 
 def statement(
     *,
-    since: date | None = None,
-    until: date | None = None,
-    kinds: Sequence[str] = (),
+    since: date | str | None = None,
+    until: date | str | None = None,
+    kinds: str | Sequence[str] = (),
     page_size: int = 100,
 ) -> Call[Page[Movement]]:
     """The movements of the account's money, newest first. `since` is inclusive, `until` exclusive; a date is its
     midnight UTC. `kinds`: only these, such as "top-up" and "penalty"."""
-    return paged("/statement", Movement, {**period(since, until), "kind": list(kinds), "limit": page_size})
+    wanted = [kinds] if isinstance(kinds, str) else list(kinds)
+    return paged("/statement", Movement, {**period(since, until), "kind": wanted, "limit": page_size})
 
 
 def spend(
     by: Literal["day", "country", "carrier", "operator"] = "day",
     *,
-    since: date | None = None,
-    until: date | None = None,
+    since: date | str | None = None,
+    until: date | str | None = None,
 ) -> Call[list[Spend]]:
     """What the account's messages cost, of the last 30 days if nothing else is said."""
     return Call("GET", "/statistics/spend", _read_spend, query={"by": by, **period(since, until)})

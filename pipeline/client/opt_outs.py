@@ -7,6 +7,7 @@ from pipeline.client.answers import OptedOut, OptOut
 from pipeline.client.calls import Call, Page, data, json_body, nothing, paged, segment
 from pipeline.client.errors import ApiError
 from pipeline.client.exchange import Script
+from pipeline.client.requests import text
 
 _read_counts = data(OptedOut)
 
@@ -29,7 +30,7 @@ def opted_out(number: str) -> Script[bool]:
 
 def opt_out(numbers: str | Iterable[str]) -> Call[OptedOut]:
     """Numbers (up to 10,000) opt out of the account; in force at the gateway once this returns."""
-    wanted = [numbers] if isinstance(numbers, str) else list(numbers)
+    wanted = [text("number", one) for one in ([numbers] if isinstance(numbers, str) else numbers)]
     return Call("POST", "/opt-outs", _read_counts, **json_body({"recipients": wanted}))
 
 
@@ -43,4 +44,4 @@ def opt_in(number: str) -> Script[None]:
 
 
 def _path(number: str) -> str:
-    return f"/opt-outs/{segment(number.removeprefix('+'))}"
+    return f"/opt-outs/{segment(text('number', number).removeprefix('+'))}"

@@ -1,8 +1,9 @@
 """What a request to send is made of, alike for one recipient, ten thousand and a file of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
-from typing import Any, Literal, NotRequired, TypedDict
+from difflib import get_close_matches
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 
 class Recipient(TypedDict):
@@ -26,8 +27,9 @@ class Callback(TypedDict):
 class Options(TypedDict, total=False):
     """Arguments that `send`, `estimate` and `upload_batch` share, each with the gateway's default.
 
-    `quiet_hours`: from when, until when nobody is disturbed, by the recipient's clock: ("21:00", "08:00"). `callback`:
-    a URL, or more of it. `custom`: comes back with everything that is told of the messages.
+    `send_at`: a datetime with its zone, or RFC 3339. `quiet_hours`: from when, until when nobody is disturbed, by the
+    recipient's clock: ("21:00", "08:00"). `callback`: a URL, or more of it. `custom`: comes back with everything that
+    is told of the messages.
     """
 
     sender: str | None
@@ -35,22 +37,26 @@ class Options(TypedDict, total=False):
     fail_on_multiple_messages: bool
     transliterate: bool
     validity_seconds: int | None
-    send_at: datetime | None
+    send_at: datetime | str | None
     quiet_hours: tuple[str, str] | None
     callback: str | Callback | None
     custom: Mapping[str, Any] | None
 
 
 def body(message: str, options: Options, **more: Any) -> dict[str, Any]:
-    """The request as JSON has it, without what was not given."""
-    send_at, quiet, callback = (options.get(name) for name in ("send_at", "quiet_hours", "callback"))
+    """The request as JSON has it, without what was not given. TypeError: an option that there is not."""
+    for name in options:
+        if name not in Options.__annotations__:
+            near = get_close_matches(name, Options.__annotations__, 1)
+            raise TypeError(f"unknown option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    send_at, quiet, callback = options.get("send_at"), options.get("quiet_hours"), options.get("callback")
     handling = {
         "dryRun": options.get("dry_run") or None,
         "failOnMultipleMessages": options.get("fail_on_multiple_messages") or None,
         "transliterate": options.get("transliterate") or None,
         "validitySeconds": options.get("validity_seconds"),
-        "sendAt": moment(send_at) if isinstance(send_at, datetime) else None,
-        "quietHours": dict(zip(("from", "to"), quiet, strict=True)) if isinstance(quiet, tuple) else None,
+        "sendAt": None if send_at is None else _moment("send_at", send_at),
+        "quietHours": None if quiet is None else dict(zip(("from", "to"), quiet, strict=True)),
     }
     return given(
         {
@@ -64,16 +70,13 @@ def body(message: str, options: Options, **more: Any) -> dict[str, Any]:
     )
 
 
-def period(since: date | None, until: date | None) -> dict[str, str | None]:
-    """A stretch of time as routes take it: `since` is inclusive, `until` exclusive; a date is its midnight UTC."""
-    return {"from": _day_or_moment(since), "to": _day_or_moment(until)}
-
-
-def moment(at: datetime) -> str:
-    """A time as the gateway reads it (RFC 3339)."""
-    if at.tzinfo is None:
-        raise ValueError(f"{at}: a time without its zone; use datetime.now(UTC) or astimezone()")
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+def period(since: date | str | None, until: date | str | None) -> dict[str, str | None]:
+    """A stretch of time as routes take it: `since` is inclusive, `until` exclusive; a date is its midnight UTC, a text
+    is a date or a time of RFC 3339."""
+    return {
+        "from": None if since is None else _day_or_moment("since", since),
+        "to": None if until is None else _day_or_moment("until", until),
+    }
 
 
 def given(members: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +84,29 @@ def given(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _day_or_moment(at: date | None) -> str | None:
-    if isinstance(at, datetime):
-        return moment(at)
-    return at.isoformat() if at else None
+def text(name: str, value: str) -> str:
+    """A number or a code as it was given. TypeError: as an int it has lost its plus or its leading zeros."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: digits are given as a str, not as {type(value).__name__}")
+    return value
+
+
+def texts(recipients: Iterable[Any]) -> Iterator[str | Recipient]:
+    """Recipients as they were given; TypeError as above."""
+    for one in recipients:
+        yield cast(Recipient, one) if isinstance(one, Mapping) else text("recipient", one)
+
+
+def _day_or_moment(name: str, at: date | str) -> str:
+    return at.isoformat() if isinstance(at, date) and not isinstance(at, datetime) else _moment(name, at)
+
+
+def _moment(name: str, at: object) -> str:
+    """A time as the gateway reads it (RFC 3339); a text is the gateway's to judge."""
+    if isinstance(at, str):
+        return at
+    if not isinstance(at, datetime):
+        raise TypeError(f"{name}: a datetime or a text such as 2026-11-22T10:00:00Z, not {type(at).__name__}")
+    if at.tzinfo is None:
+        raise ValueError(f"{name}: {at} is a time without its zone; use datetime.now(UTC) or astimezone()")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -6,7 +6,9 @@ from typing import Any, Literal, Unpack
 from pipeline.client import requests
 from pipeline.client.answers import Estimate, Message, Verification
 from pipeline.client.calls import Call, data, json_body, new_request_id
-from pipeline.client.requests import Callback, Options, Recipient, given
+from pipeline.client.requests import Callback, Options, Recipient, given, text, texts
+
+_REGIONS = ("WW", "IT", "ES")
 
 _read_message = data(Message)
 _read_estimate = data(Estimate)
@@ -23,9 +25,12 @@ def send(
 ) -> Call[Message]:
     """Send a text to one recipient or up to 10,000; returns once it is durable, mostly in the state NEW.
 
-    `message` may hold {{fields}}, filled for each recipient. `region`: the endpoint whose rules and prices hold. The
-    same `request_id` again sends nothing again; without one it is made here, so that repeats of this call are harmless.
+    `message` may hold {{fields}}, filled for each recipient. `region`: the endpoint whose rules and prices hold, else
+    ValueError. The same `request_id` again sends nothing again; without one it is made here, so that repeats of this
+    call are harmless.
     """
+    if region not in (None, *_REGIONS):
+        raise ValueError(f"region {region!r}: one of {', '.join(_REGIONS)}, or none")
     id_ = request_id or new_request_id()
     request = requests.body(message, options, requestId=id_, recipients=_several(recipient))
     path = f"/{region}-messages" if region else "/messages"
@@ -56,7 +61,7 @@ def otp(
     """
     id_ = request_id or new_request_id()
     request = {
-        "recipient": recipient,
+        "recipient": text("recipient", recipient),
         "length": length,
         "alphanumeric": alphanumeric,
         "cacheSeconds": cache_seconds,
@@ -71,12 +76,14 @@ def otp(
 def verify_otp(recipient: str, code: str) -> Call[Verification]:
     """Whether this is the code that was sent; it verifies once. Each try counts, so this is not repeated by itself
     where an answer is lost."""
-    request: dict[str, Any] = {"recipient": recipient, "code": code}
+    request: dict[str, Any] = {"recipient": text("recipient", recipient), "code": text("code", code)}
     return Call("POST", "/otp/verify", _read_verification, **json_body(request), repeatable=False)
 
 
 def _several(recipient: str | Recipient | Iterable[str | Recipient]) -> list[Any]:
-    return [recipient] if isinstance(recipient, str | Mapping) else list(recipient)
+    """The recipients; TypeError: one is no text."""
+    single = isinstance(recipient, str | Mapping) or not isinstance(recipient, Iterable)
+    return list(texts([recipient] if single else recipient))
 
 
 def _quoted(key: str) -> str:

@@ -56,7 +56,11 @@ class Flaky:
             protocol_version = "HTTP/1.1"
 
             def _answer(self) -> None:
-                body = self._chunked() if "Transfer-Encoding" in self.headers else self._sized()
+                try:
+                    body = self._chunked() if "Transfer-Encoding" in self.headers else self._sized()
+                except ValueError:  # the client broke off in the midst of it
+                    self.close_connection = True
+                    return
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 flaky.asked.append(Asked(self.command, self.path, headers, body))
                 reply = flaky.replies.pop(0) if len(flaky.replies) > 1 else flaky.replies[0]

@@ -138,7 +138,7 @@ def test_options_are_sent_as_the_contract_names_them() -> None:
     assert json.loads(call.body) == {
         "requestId": call.request_id, "recipients": ["+393331234567"], "message": "Hi", "sender": "ACME",
         "options": {
-            "dryRun": True, "transliterate": True, "validitySeconds": 60, "sendAt": "2030-01-31T08:00:00Z",
+            "dryRun": True, "transliterate": True, "validitySeconds": 60, "sendAt": "2030-01-31T08:00:00.000Z",
             "quietHours": {"from": "21:00", "to": "08:00"},
         },
         "callback": {"url": "https://example.com", "retry": 3}, "custom": {"order": 7},

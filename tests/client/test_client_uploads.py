@@ -5,6 +5,7 @@ import email.policy
 import gzip
 import io
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,3 +115,47 @@ def test_wait_for_a_batch(flaky: Flaky, client: Any) -> None:
     flaky.replies[:] = [at(0), at(2), at(3)]
     assert client.wait_batch("spring/7", timeout=20).final
     assert flaky.asked[0].path == "/batches/spring%2F7"
+
+
+def test_a_path_may_be_a_str(flaky: Flaky, client: Any, tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_bytes(CSV)
+    client.upload_batch(str(path), "Hi")
+    _, recipients = parts(flaky.asked[0])
+    assert (recipients.get_filename(), recipients.get_payload(decode=True)) == ("people.csv", CSV)
+
+
+def test_a_temporary_file_is_a_file(flaky: Flaky, client: Any) -> None:
+    with tempfile.NamedTemporaryFile(suffix=".csv") as file:
+        file.write(CSV)
+        file.seek(0)
+        client.upload_batch(file, "Hi")
+    assert parts(flaky.asked[0])[1].get_payload(decode=True) == CSV
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_without_a_file_sends_nothing(flaky: Flaky, client: Any, tmp_path: Path, kind: Any) -> None:
+    with pytest.raises(FileNotFoundError):
+        client.upload_batch(kind(tmp_path / "missing.csv"), "Hi")
+    assert flaky.asked == []
+
+
+def test_a_file_opened_as_text_sends_nothing(flaky: Flaky, client: Any) -> None:
+    with pytest.raises(TypeError, match="open it in binary mode"):
+        client.upload_batch(io.StringIO(CSV.decode()), "Hi")
+    assert flaky.asked == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"), [({"dryrun": True}, "'dry_run'"), ({"request": "7"}, "'request'"), ({"format": "xls"}, "csv")]
+)
+def test_what_an_upload_does_not_know_sends_nothing(flaky: Flaky, client: Any, wrong: Any, words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        client.upload_batch(["+393331234567"], "Hi", **wrong)
+    assert flaky.asked == []
+
+
+def test_a_number_that_is_no_text_uploads_nothing(flaky: Flaky, client: Any) -> None:
+    with pytest.raises(TypeError, match="not as int"):
+        client.upload_batch([393331234567], "Hi")
+    assert flaky.asked == []

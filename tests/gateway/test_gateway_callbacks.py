@@ -104,7 +104,8 @@ def test_other_faults(calling: Gateway) -> None:
     with calling.as_("acme") as acme:
         for host in ("10.0.0.1", "[::1]", "2852039166", "169.254.169.254"):
             body = {"url": f"http://{host}/", "events": ["message.*"]}
-            refused(acme.post("/callbacks/endpoints", json=body), 422, errors.URL_NOT_CALLABLE, "url:")
+            answer = acme.post("/callbacks/endpoints", json=body)
+            refused(answer, 422, errors.URL_NOT_CALLABLE, "url:", "callbacks.allow")
             callback = {"recipient": "+393331234567", "message": "Hi", "callback": {"url": f"http://{host}/"}}
             refused(acme.post("/messages", json=callback), 422, errors.URL_NOT_CALLABLE, "callback.url:")
         wrong = {"recipient": "+393331234567", "message": "Hi", "callback": {"url": "x", "headers": {"Host": "x"}}}

@@ -123,6 +123,14 @@ def test_what_is_no_filter_is_refused_by_name(gateway, asked, word):
         refused(acme.get("/messages", params=asked), word)
 
 
+@pytest.mark.parametrize("path", ["messages", "statistics", "statement", "statistics/spend", "callbacks/deliveries"])
+def test_any_time_of_rfc_3339_is_taken(gateway, path):
+    period = {"from": "2026-11-22T13:00:00.123456789+01:00", "to": "2026-11-23t09:30:00.1z"}
+    with gateway.as_("acme") as acme:
+        answer = acme.get(f"/{path}", params=period)
+    assert answer.status_code == 200, answer.text
+
+
 def test_a_message_says_what_its_request_did(gateway):
     with gateway.as_("acme") as acme:
         plain = acme.get(f"/messages/{id_of(2)}").json()["data"]

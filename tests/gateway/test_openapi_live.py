@@ -98,6 +98,41 @@ def test_answers_that_depend_on_the_question(world: Furnished, path: str, query:
     assert answer.text.count("\n") > 1 if "csv" in query else answer.json()["data"]
 
 
+BODIES = [
+    (method, path, media, content["example"])
+    for method, path, told in operations()
+    for media, content in told.get("requestBody", {"content": {}})["content"].items()
+]
+
+
+@pytest.mark.parametrize(("method", "path", "media", "example"), BODIES, ids=[f"{m} {p} {t}" for m, p, t, _ in BODIES])
+def test_every_example_of_a_request_is_taken(
+    world: Furnished, method: str, path: str, media: str, example: Any
+) -> None:
+    begin, _, rest = path.partition("{")
+    asked = begin + (world.things[path.split("/")[1]] + rest.partition("}")[2] if rest else "")
+    if media == "multipart/form-data":
+        parts = {"request": (None, json.dumps(example["request"]), "application/json"),
+                 "recipients": ("people.csv", example["recipients"])}  # fmt: skip
+        sent: dict[str, Any] = {"files": parts}
+    else:
+        body = (example if isinstance(example, str) else json.dumps(example)).encode()
+        headers = signed(body) if path.startswith("/carriers/") else {}
+        sent = {"content": body, "headers": {**headers, "Content-Type": media}}
+    with world.client() as client:
+        answer = client.request(method, asked, **sent)
+    assert answer.is_success and answered(method, path, answer) == [], answer.text
+
+
+def test_no_two_examples_have_a_request_id_in_common() -> None:
+    named = [one for _, path, _, one in BODIES if path != "/messages/cancel"]
+    requests = [
+        json.loads(one.partition("\n")[0]) if isinstance(one, str) else one.get("request", one) for one in named
+    ]
+    ids = [one["requestId"] for one in requests if "requestId" in one]
+    assert len(ids) == len(set(ids)) > 4
+
+
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
 @pytest.mark.parametrize("name", NAMES)
 def test_made_requests(world: Furnished, name: str, mode: schemathesis.GenerationMode) -> None:

@@ -82,6 +82,13 @@ def test_a_shorter_validity_or_a_longer_memory_reaches_further():
     assert isinstance(plan(options(sendAt=asked), NOON_MS, 12), Schedule)
 
 
+@pytest.mark.parametrize("at", ["11:00:00.25Z", "11:00:00.250999999z", "12:00:00.250123+01:00"])
+def test_a_time_has_milliseconds_at_most(at: str):
+    found = plan(options(sendAt=f"2026-09-23t{at}"), NOON_MS, 10)
+    assert isinstance(found, Schedule)
+    assert found.send_at == int(datetime(2026, 9, 23, 11, tzinfo=UTC).timestamp()) * 1000 + 250
+
+
 @pytest.mark.parametrize(
     "wrong", ["2030-01-01T10:00:00", "2030-01-01", "soon", 1_893_492_000, "", "0001-01-01T00:00:00+14:00"]
 )

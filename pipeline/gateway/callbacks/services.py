@@ -65,5 +65,7 @@ class CallbackServices:
         if self._config.https_only and url.scheme != "https":
             return Error(errors.URL_NOT_CALLABLE, f"{field}: only https is called")
         if not self._policy.permits_host(url.host or ""):
-            return Error(errors.URL_NOT_CALLABLE, f"{field}: {url.host} is no address on the public Internet")
+            return Error(
+                errors.URL_NOT_CALLABLE, f"{field}: {url.host} is neither on the public Internet nor in callbacks.allow"
+            )
         return None

@@ -19,7 +19,8 @@ router = APIRouter(tags=["Messages"])
 
 @router.post("/messages", status_code=201, summary="Send a message")
 async def create(request: Request) -> Response:
-    """Take a request; 201 once it is durable. What becomes of it is told by status, callback and GET."""
+    """Take a request; 201 once it is durable. What becomes of it is told by status, callback and GET; so is that there
+    is no credit for it (3021)."""
     return await _create(request)
 
 

@@ -52,7 +52,8 @@ class DraftResponse(msgspec.Struct, rename="camel"):
 
 @router.post("/drafts", status_code=201, summary="Keep a draft")
 async def create(request: Request) -> Response:
-    """The body of POST /messages, checked as there, kept and not sent. An account has 1,000 drafts at most."""
+    """The body of POST /messages without requestId, checked as there, kept and not sent. Prohibited content is looked
+    for when it is sent. An account has 1,000 drafts at most."""
     asked = await _asked(request)
     if isinstance(asked, Refusal):
         return problem(asked)

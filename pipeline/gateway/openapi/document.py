@@ -225,7 +225,8 @@ def _curl(known: Operation, method: str, path: str) -> str:
             words.append(f"-F request='{json_module.dumps(example['request'])}' -F recipients=@people.csv")
         else:
             words.append(f"-d '{json_module.dumps(example)}'")
-    return " ".join(words)
+    wanted = "# $token: of scope admin, made by `sms-pipeline account token NAME --scope admin`\n"
+    return (wanted if known.scope is Scope.ADMIN else "") + " ".join(words)
 
 
 def _summary(name: str) -> str:

@@ -27,8 +27,9 @@ _SHOWN = {name: value for name, value in _CALLBACK.items() if name != "headers"}
 _DRAFT = {"id": "4b1d6f0a9c3e7258", "requestId": "draft-4b1d6f0a9c3e7258", "createdAt": _AT, "updatedAt": _AT,
           "sentAt": None}  # fmt: skip
 _SEND = {"sender": "MyCompany", "recipient": _NUMBER, "message": "Hello! This is a test message."}
+_SEND_TOLD = {**_SEND, "callback": {"url": "https://client.example/told"}}
 _BATCH: dict[str, Any] = {
-    "id": "spring-1", "requestId": "spring-1", "name": "Spring sale", "createdAt": _AT, "sender": "MyCompany",
+    "id": "autumn-1", "requestId": "autumn-1", "name": "Autumn sale", "createdAt": _AT, "sender": "MyCompany",
     "message": "Ciao {{name|friend}}", "dryRun": False, "recipients": 120311, "repeats": 14, "badLineCount": 1,
 }  # fmt: skip
 _BAD_LINE = {"line": 7, "reason": "3 columns, the header has 2"}
@@ -44,9 +45,13 @@ _EVENT = {"type": "message.delivered", "timestamp": _LATER, "data": {**_DELIVERE
 _NEWS = {"account": "acme", "kind": "balance-low", "at": _AT, "available": "9.95", "mark": "10.00"}
 
 EXAMPLES: dict[str, Any] = {
-    "SendMessageRequest": {**_SEND, "requestId": _REQUEST, "callback": {"url": "https://client.example/told"}},
-    "UploadRequest": {"sender": "MyCompany", "message": "Ciao {{name|friend}}", "requestId": "spring-1",
-                      "name": "Spring sale"},
+    "SendMessageRequest": {**_SEND_TOLD, "requestId": _REQUEST},
+    "WorldwideRequest": {**_SEND_TOLD, "requestId": "order-8-shipped"},
+    "ItalianRequest": {**_SEND_TOLD, "requestId": "order-9-shipped"},
+    "SpanishRequest": {**_SEND_TOLD, "recipient": "+34612345678", "requestId": "order-10-shipped"},
+    "UnnamedRequest": _SEND_TOLD,
+    "UploadRequest": {"sender": "MyCompany", "message": "Ciao {{name|friend}}", "requestId": "autumn-1",
+                      "name": "Autumn sale"},
     "OtpRequest": {"recipient": _NUMBER, "length": 6, "cacheSeconds": 120},
     "VerifyRequest": {"recipient": _NUMBER, "code": "402913"},
     "CancelRequest": {"requestId": _REQUEST},
@@ -70,7 +75,7 @@ EXAMPLES: dict[str, Any] = {
               "deliveryTime": {"deliveries": 3, "p50": 1.2, "p90": 2.4, "p99": 2.4}},
     "Estimate": {
         "recipients": 2, "accepted": 1, "parts": 1,
-        "groups": [{"countryCode": "IT", "operator": "Vodafone", "recipients": 1, "parts": 1, "price": "0.0500",
+        "groups": [{"countryCode": "IT", "operator": "TIM", "recipients": 1, "parts": 1, "price": "0.0500",
                     "totalPrice": "0.0500", "bundle": None}],
         "totalPrice": "0.0500", "currency": "EUR", "available": "100.00", "sufficient": True,
         "refused": [{"index": 1, "recipient": "12", "code": 2011, "message": "no + at the start", "permanent": True}],
@@ -122,7 +127,7 @@ EXAMPLES: dict[str, Any] = {
 #: Files and lines.
 CSV = {
     "recipients": "number,name\n+393331234567,Ada\n+393337654321,Bo\n",
-    "lines": '{"message": "Ciao {{name}}", "requestId": "spring-1"}\n'
+    "lines": '{"message": "Ciao {{name}}", "requestId": "autumn-2"}\n'
     '{"number": "+393331234567", "fields": {"name": "Ada"}}\n"+393337654321"\n',
     "MessageResponse": "recipient,state,detailedState\r\n+393331234567,DELIVERED,DELIVERED\r\n",
     "Movement": "sequence,at,kind,amount\r\n2,2026-11-22T10:00:00.000Z,reserve,0.05\r\n",

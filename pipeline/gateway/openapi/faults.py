@@ -128,7 +128,7 @@ _SENDING = {
         "requestId: 'order-7-shipped' was used before for a request with other content; use a new id",
     ),
     "url-not-callable": Fault(
-        422, errors.URL_NOT_CALLABLE, "callback.url: 10.0.0.1 is no address on the public Internet"
+        422, errors.URL_NOT_CALLABLE, "callback.url: 10.0.0.1 is neither on the public Internet nor in callbacks.allow"
     ),
     "send-at": Fault(
         422, errors.SEND_AT,

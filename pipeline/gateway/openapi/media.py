@@ -66,9 +66,9 @@ def blank(text: str) -> Answer:
     return Answer(text)
 
 
-def json(name: str, required: bool = True) -> Body:
+def json(name: str, required: bool = True, example: str = "") -> Body:
     """A JSON object; not `required`: one without fields may be left out."""
-    return Body({JSON: {"schema": ref(name), "example": EXAMPLES[name]}}, required)
+    return Body({JSON: {"schema": ref(name), "example": EXAMPLES[example or name]}}, required)
 
 
 def upload(name: str) -> Body:

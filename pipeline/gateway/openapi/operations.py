@@ -44,23 +44,30 @@ _TAKEN = f"bad-key blocklisted under-way id-reused {_SIMULATED}"
 _SEND = f"{_CHECKED} {_TAKEN} prohibited"
 
 _MESSAGE = one("MessageResponse", "Taken, and durable.")
-_SENDING: dict[str, Any] = {"answers": {201: _MESSAGE}, "body": json("SendMessageRequest"), "takes_key": True}
+_UNNAMED = json("SendMessageRequest", example="UnnamedRequest")
 _DRAFT = one("DraftResponse", "The draft.")
 _ENDPOINT = one("Endpoint", "The endpoint.")
 _WITH_SECRET = one("EndpointWithSecret", "The endpoint, with its new secret, which is shown this once.")
 _GONE = blank("Done.")
 _HEALTH = "Health"
 
+
+def _sending(example: str) -> dict[str, Any]:
+    """Each path has an example of its own: under one requestId they would be repeats with other content."""
+    body = json("SendMessageRequest", example=example)
+    return {"answers": {201: _MESSAGE}, "body": body, "takes_key": True}
+
+
 OPERATIONS: dict[str, Operation] = {
     "POST /messages": Operation(
-        "sendMessage", refusals=f"{_SEND} wrong-country prohibited-regional", **_SENDING
+        "sendMessage", refusals=f"{_SEND} wrong-country prohibited-regional", **_sending("SendMessageRequest")
     ),
-    "POST /WW-messages": Operation("sendWorldwideMessage", refusals=_SEND, **_SENDING),
+    "POST /WW-messages": Operation("sendWorldwideMessage", refusals=_SEND, **_sending("WorldwideRequest")),
     "POST /IT-messages": Operation(
-        "sendItalianMessage", refusals=f"{_SEND} wrong-country prohibited-regional", **_SENDING
+        "sendItalianMessage", refusals=f"{_SEND} wrong-country prohibited-regional", **_sending("ItalianRequest")
     ),
     "POST /ES-messages": Operation(
-        "sendSpanishMessage", refusals=f"{_SEND} wrong-country prohibited-regional", **_SENDING
+        "sendSpanishMessage", refusals=f"{_SEND} wrong-country prohibited-regional", **_sending("SpanishRequest")
     ),
     "GET /messages": Operation(
         "listMessages", {200: page("MessageResponse", "A page of messages.")}, "parameter"
@@ -77,7 +84,7 @@ OPERATIONS: dict[str, Operation] = {
     "GET /statistics": Operation("getStatistics", {200: listed("Count", "The counts.")}, "parameter"),
     "POST /estimate": Operation(
         "estimate", {200: one("Estimate", "What it would cost.")}, f"{_SHAPE} bad-key blocklisted",
-        json("SendMessageRequest"), takes_key=True,
+        _UNNAMED, takes_key=True,
     ),
     "POST /otp": Operation(
         "sendOtp", {201: one("MessageResponse", "Sent, and durable.", example="OtpResponse")},
@@ -105,13 +112,13 @@ OPERATIONS: dict[str, Operation] = {
         "not-found parameter",
     ),
     "POST /drafts": Operation(
-        "createDraft", {201: _DRAFT}, f"{_CHECKED} too-many-drafts wrong-country", json("SendMessageRequest")
+        "createDraft", {201: _DRAFT}, f"{_CHECKED} too-many-drafts wrong-country", _UNNAMED
     ),
     "GET /drafts": Operation("listDrafts", {200: listed("DraftSummary", "All of them.")}),
     "GET /drafts/{id}": Operation("getDraft", {200: _DRAFT}, "not-found"),
     "PUT /drafts/{id}": Operation(
         "replaceDraft", {200: _DRAFT}, f"{_CHECKED} not-found draft-sent too-many-drafts wrong-country",
-        json("SendMessageRequest"),
+        _UNNAMED,
     ),
     "DELETE /drafts/{id}": Operation("deleteDraft", {204: _GONE}, "not-found"),
     "POST /drafts/{id}/send": Operation(
