@@ -2,6 +2,7 @@
 by one gateway and by two that share the topic."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from serving import Gateway, eventually, serving, start
 
 from pipeline import ids
 from pipeline.gateway.otp.codes import ALPHANUMERIC, DIGITS, Challenge, Challenges, Shape, code_of, matches
+from pipeline.gateway.otp.register import OtpDirectory
 from pipeline.gateway.otp.texts import CODE, LANGUAGES, TEXTS, text_for
 from pipeline.lists import Entry
 from pipeline.numbers import check_sender
@@ -286,6 +288,16 @@ def test_two_gateways_and_a_restart_share_codes_and_attempts(acme: httpx.Client,
         assert [verdict for verdict, _ in tried].count(True) == 1
         assert sorted(left for _, left in tried if left) == [1, 2, 3, 4]
         assert verified(there, number, first["otp"]) == (False, 0)
+
+
+def test_a_repeat_tells_the_cached_code_that_its_first_was_sent(gateway: Gateway) -> None:
+    """Where the gateway was started anew meanwhile: of the request it knows what its own code would have been."""
+    known = OtpDirectory(gateway.settings)
+    assert known.code_again("acme", "+391", "own", Shape()) == known.code("acme", "+391", "own", Shape())
+    later = time.time_ns() // 1_000_000 + 60_000
+    known.take(b"acme/+391", msgspec.json.encode(Challenge("before", Shape(), True, later, later, 0)))
+    assert known.code_again("acme", "+391", "own", Shape()) == known.code("acme", "+391", "before", Shape())
+    assert known.code_again("acme", "+391", "own", Shape(10)) == known.code("acme", "+391", "own", Shape(10))
 
 
 # The order of the topic decides

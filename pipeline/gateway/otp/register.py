@@ -62,6 +62,13 @@ class OtpDirectory(Challenges, Directory):
         """The code of a nonce."""
         return code_of(self._secret, account, recipient, nonce, shape)
 
+    def code_again(self, account: str, recipient: str, nonce: str, shape: Shape) -> str:
+        """The code for the repeat of a request that may have had a cached one, of which only its own nonce is known
+        here: where the code that stands is another's, it was that one's."""
+        known = self.get(_key(account, recipient), time.time_ns() // 1_000_000)
+        nonce = known.nonce if known and known.shape == shape else nonce
+        return self.code(account, recipient, nonce, shape)
+
     def nonce_of(self, account: str, request_id: str) -> str:
         """The nonce of a request with an id of the client's, so that its repeat anywhere has the same code."""
         return hmac.digest(self._secret, msgspec.json.encode(["nonce", account, request_id]), hashlib.sha256).hex()[:32]

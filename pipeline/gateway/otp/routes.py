@@ -165,7 +165,8 @@ async def _code(
     assert message.request_id
     nonce = claim.nonce or (at.otps.nonce_of(account, message.request_id) if claim.fingerprint else "")
     if claim.repeat:
-        return at.otps.code(account, to.number, nonce, wanted.shape)
+        code = at.otps.code_again if wanted.cache_seconds and not claim.nonce else at.otps.code
+        return code(account, to.number, nonce, wanted.shape)
     template = Template.parse(message.message)
 
     def fit(code: str) -> bool:
