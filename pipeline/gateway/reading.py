@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from pipeline import tokens
 from pipeline.accounts import AccountRecord
-from pipeline.gateway import metrics
+from pipeline.gateway import metrics, parameters
 from pipeline.gateway.body import Body, shaped
 from pipeline.gateway.problems import Refusal, refuse, unavailable
 from pipeline.gateway.services import Services, services
@@ -45,8 +45,8 @@ async def authenticate(request: Request, at: Services, scope: Scope | None = Non
     """The account of the bearer token (RFC 6750), which may do what `scope` says: read where the method is GET, else
     send, unless the route has it otherwise. Blocklisted accounts too. The request counts to the token's limits.
 
-    Refusals: 401 no token, a wrong or an expired one; 403 it lacks the scope; 429 a limit, Retry-After tells when; 503
-    the accounts cannot be read.
+    Refusals: 401 no token, a wrong or an expired one; 403 it lacks the scope; 422 a query parameter that the route does
+    not have; 429 a limit, Retry-After tells when; 503 the accounts cannot be read.
     """
     now = time.monotonic()
     token = await _token(request, at, now)
@@ -62,6 +62,8 @@ async def authenticate(request: Request, at: Services, scope: Scope | None = Non
         message = f"this token may not {wanted}; it may {', '.join(token.scopes) or 'nothing'}. Make one that does"
         challenge = f'{_REALM}, error="insufficient_scope", scope="{wanted}"'
         return refuse(HTTPStatus.FORBIDDEN, errors.INSUFFICIENT_SCOPE, message, WWW_Authenticate=challenge)
+    if request.scope["query_string"] and (misspelt := parameters.unknown(request)):
+        return misspelt
     return account
 
 

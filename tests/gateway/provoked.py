@@ -227,6 +227,9 @@ class Provoking:
         names = [resolved(one)["name"] for one in self.told["parameters"]]
         return self.ask(query="?limit=0" if "limit" in names else "?by=nothing")
 
+    def _unknown_parameter(self) -> httpx.Response:
+        return self.ask(query="?nobody=1")
+
     def _bad_key(self) -> httpx.Response:
         return self.ask(headers={"Idempotency-Key": "not one word"})
 

@@ -85,6 +85,9 @@ def test_pages_by_cursor_and_by_skip(gateway):
         ({"state": "PENDING", "countryCode": "es"}, [45]),
         ({"recipient": "+393330000007"}, [7]),
         ({"recipient": "393330000007"}, [7]),
+        ({"recipient": "+39 333-000 0007"}, [7]),
+        ({"recipient": "0039 333 0000007"}, [7]),
+        ({"recipient": "+390612345678"}, []),
         ({"requestId": ["r3", "r9", "other"]}, [9, 3]),
         ({"requestId": "r100"}, []),
         ({"countryCode": "ES", "state": "NEW"}, [40]),
@@ -115,12 +118,57 @@ def test_filters(gateway, asked, expected):
         ({"custom.a": "x" * 257}, "custom.a: "),
         ({f"custom.{n}": "x" for n in range(6)}, "custom: at most 5"),
         ({"requestId": ["x"] * 11}, "requestId: "),
-        ({"countryCode": "ITA"}, "countryCode: "),
+        ({"countryCode": "ITA"}, "countryCode: 'ITA' is no country; give two letters"),
+        ({"recipient": "3933"}, "recipient: '3933' is no number in E.164 format"),
+        ({"recipient": "+39 333 12x4567"}, "recipient: "),
+        ({"recipient": "+"}, "recipient: "),
+        ({"from": "2026-11-23", "to": "2026-11-22"}, "from: 2026-11-23 is not before to, 2026-11-22"),
+        ({"from": "2026-11-22", "to": "2026-11-22T00:00:00Z"}, "from: "),
     ],
 )
 def test_what_is_no_filter_is_refused_by_name(gateway, asked, word):
     with gateway.as_("acme") as acme:
         refused(acme.get("/messages", params=asked), word)
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        (
+            "/messages?states=NEW",
+            "are batch, countryCode, cursor, from, limit, recipient, requestId, sender, skip, state, ",
+        ),
+        ("/messages/aa?limit=1", "is none here"),
+        ("/statistics?foo=1", "are by, from, to"),
+        ("/statistics/spend?country=IT", "are by, from, to"),
+        ("/statement?foo=1", "are cursor, format, from, kind, limit, to"),
+        ("/balance?at=2026-11-22", "is none here"),
+        ("/callbacks/deliveries?foo=1", "are cursor, endpoint, from, limit, message, state, to"),
+        ("/prices?operator=TIM", "are country, cursor, limit"),
+        ("/batches?state=NEW", "are cursor, limit"),
+        ("/drafts?limit=1", "is none here"),
+        ("/opt-outs?custom.a=1", "are cursor, limit"),
+    ],
+)
+def test_a_parameter_that_there_is_not_is_refused_with_those_that_there_are(gateway, path, there):
+    name = path.partition("?")[2].partition("=")[0]
+    with gateway.as_("acme") as acme:
+        refused(acme.get(path), f"{name}: unknown parameter; there {there}")
+    assert gateway.http.get(path).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("/prices?country=Italy", "country: 'Italy' is no country; give two letters"),
+        ("/callbacks/deliveries?endpoint=nope", "endpoint: 'nope' is no endpoint's id"),
+        *((f"{path}?from=2026-11-22&to=2026-11-21", "from: 2026-11-22 is not before to")
+          for path in ("/statistics", "/statistics/spend", "/statement", "/callbacks/deliveries")),
+    ],
+)  # fmt: skip
+def test_a_filter_that_can_match_nothing_is_refused(gateway, path, word):
+    with gateway.as_("acme") as acme:
+        refused(acme.get(path), word)
 
 
 def test_a_message_says_what_its_request_did(gateway):

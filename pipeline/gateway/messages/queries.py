@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from pipeline.gateway import views
 from pipeline.gateway.messages import filters
-from pipeline.gateway.messages.filters import wrong
+from pipeline.gateway.parameters import wrong
 from pipeline.gateway.problems import Refusal, problem, refuse
 from pipeline.gateway.reading import reader
 from pipeline.gateway.services import services
@@ -41,7 +41,7 @@ async def page(
     recipient: Text = "",
     request_id: Annotated[list[str], Query(alias="requestId", description="May be repeated.")] = [],  # noqa: B006
     batch: Annotated[Text, Query(description="An upload's id.")] = "",
-    country_code: Annotated[str, Query(alias="countryCode", max_length=2)] = "",
+    country_code: Annotated[str, Query(alias="countryCode")] = "",
     sender: Text = "",
     since: Since = "",
     until: Until = "",

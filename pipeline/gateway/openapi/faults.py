@@ -77,6 +77,9 @@ _BODY = {
     "parameter": Fault(
         422, errors.MALFORMED_REQUEST, "limit: Input should be less than or equal to 1000"
     ),
+    "unknown-parameter": Fault(
+        422, errors.MALFORMED_REQUEST, "operater: unknown parameter; there are country, cursor, limit"
+    ),
     "invalid-text": Fault(
         422, errors.INVALID_TEXT, "message: U+D83D at index 0 is half a character and cannot be sent: remove it"
     ),

@@ -30,7 +30,7 @@ CONNECTION = "no-http slow long-target long-head broken"
 #: Of every route that is no probe.
 DOOR = f"{CONNECTION} nul unavailable"
 #: Of every route that wants a token.
-BEARER = "no-token wrong-token expired-token scope too-many-requests too-many-failures"
+BEARER = "no-token wrong-token expired-token scope unknown-parameter too-many-requests too-many-failures"
 
 _JSON = "no-json large-body malformed invalid-text"
 _SHAPE = f"{_JSON} invalid-sender empty-message too-many-recipients"

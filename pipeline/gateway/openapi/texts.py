@@ -275,7 +275,7 @@ _FIELDS = {
     "verified": "Whether it is the code, now used up.",
 }
 
-_TIME = "a date (its first moment, UTC) or an RFC 3339 time."
+_TIME = "a date (its first moment, UTC) or an RFC 3339 time. `from` is before `to`."
 _PARAMETERS = {
     "?skip": "Messages to skip: without cursor and filters other than from and to.",
     "?limit": "Most rows of the page.",
@@ -283,11 +283,11 @@ _PARAMETERS = {
     "?cursor": "The last answer's `nextCursor`.",
     "?state": "A `state` or a `detailedState`; may be repeated.",
     "listDeliveries?state": "What came of it.",
-    "?recipient": "A number.",
+    "?recipient": "A number in E.164 format; the plus may be left out or be 00, spaces and dashes are ignored.",
     "?requestId": "A `requestId`; may be repeated, up to ten times.",
     "?batch": "A batch's id.",
-    "?countryCode": "A country, ISO 3166-1.",
-    "?country": "A country, ISO 3166-1; without it all.",
+    "?countryCode": "A country, ISO 3166-1; 001 for numbers of no country.",
+    "?country": "A country, ISO 3166-1, or 001; without it all.",
     "?sender": "A sender.",
     "?from": f"Not before: {_TIME}",
     "?to": f"Before: {_TIME}",
