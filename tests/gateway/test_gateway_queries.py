@@ -94,7 +94,8 @@ def test_pages_by_cursor_and_by_skip(gateway):
         ({"sender": "Nobody"}, []),
         ({"custom.order": "3", "state": "DELIVERED"}, [33, 23, 13, 3]),
         ({"custom.order": "3", "custom.other": "x"}, []),
-        ({"batch": "r1"}, []),
+        ({"batch": "r1"}, [1]),
+        ({"batch": "r"}, []),
     ],
 )
 def test_filters(gateway, asked, expected):

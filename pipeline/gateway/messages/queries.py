@@ -40,7 +40,7 @@ async def page(
     state: Annotated[list[str], Query(description="state or detailedState; may be repeated.")] = [],  # noqa: B006
     recipient: Text = "",
     request_id: Annotated[list[str], Query(alias="requestId", description="May be repeated.")] = [],  # noqa: B006
-    batch: Annotated[Text, Query(description="An upload's id.")] = "",
+    batch: Annotated[Text, Query(description="A batch's id.")] = "",
     country_code: Annotated[str, Query(alias="countryCode")] = "",
     sender: Text = "",
     since: Since = "",
