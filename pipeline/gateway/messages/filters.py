@@ -36,13 +36,13 @@ class Given(NamedTuple):
 
 def wanted(given: Given, query: Iterable[tuple[str, str]]) -> Wanted | Refusal:
     """What to look for. `query`: all of it, for members of `custom`."""
-    times, states, custom = _times(given.since, given.until), _states(given.states), _custom(query)
+    times, detailed, custom = _times(given.since, given.until), states(given.states), _custom(query)
     recipient = parameters.number("recipient", given.recipient)
     country = parameters.country("countryCode", given.country)
     if isinstance(times, Refusal):
         return times
-    if isinstance(states, Refusal):
-        return states
+    if isinstance(detailed, Refusal):
+        return detailed
     if isinstance(custom, Refusal):
         return custom
     if isinstance(recipient, Refusal):
@@ -52,7 +52,7 @@ def wanted(given: Given, query: Iterable[tuple[str, str]]) -> Wanted | Refusal:
     if len(given.requests) > _MOST_REQUESTS:
         return wrong(f"requestId: at most {_MOST_REQUESTS} at a time")
     return Wanted(
-        states=states,
+        states=detailed,
         recipient=recipient,
         requests=tuple(dict.fromkeys(given.requests)),
         batch=given.batch,
@@ -64,7 +64,7 @@ def wanted(given: Given, query: Iterable[tuple[str, str]]) -> Wanted | Refusal:
     )
 
 
-def _states(given: Sequence[str]) -> frozenset[str] | Refusal:
+def states(given: Sequence[str]) -> frozenset[str] | Refusal:
     """Detailed states, of those and of the contract's."""
     found: set[str] = set()
     for name in given:

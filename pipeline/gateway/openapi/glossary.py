@@ -60,6 +60,7 @@ SHAPES: dict[str, Mapping[str, Any]] = {
     "Delivery.state": {"enum": list(DELIVERY_STATES)},
     "ReplayRequest.state": {}, "Cancellation.state": {"enum": [*_COARSE, None]},
     "Cancellation.detailedState": {"enum": [*_DETAILED["enum"], None]},
+    "Batch.message": {"type": ["string", "null"]},
     "Count.state": {}, "Count.detailedState": {},
     "MessageResponse.id": _MESSAGE_ID, "CallbackMessage.id": _MESSAGE_ID, "Cancellation.id": _MESSAGE_ID,
     "recipient": {}, "OptOut.recipient": _E164, "OtpRequest.recipient": _E164, "VerifyRequest.recipient": _E164,

@@ -177,7 +177,6 @@ _FIELDS = {
     "message": "What is wrong, and what to do.",
     **dict.fromkeys(
         (
-            "Batch.message",
             "BatchSummary.message",
             "DraftSummary.message",
             "Upload.message",
@@ -187,6 +186,8 @@ _FIELDS = {
         "The text; `{{name}}` and `{{name|default}}` are filled from the recipient's fields. Long texts are cut into "
         "parts: 160 characters of GSM-7 (153 each of several), 70 of UCS-2 (67).",
     ),
+    "Batch.message": "The text that was asked for; of a request to several the text that all were sent, null where the "
+    "texts differ.",
     "CallbackMessage.message": "The text as it is sent.",
     "MessageResponse.message": "The text as it is sent; login codes are masked.",
     "DeliveredEvent.message": "The id of the message that it is about.",
@@ -284,8 +285,8 @@ _PARAMETERS = {
     "?state": "A `state` or a `detailedState`; may be repeated.",
     "listDeliveries?state": "What came of it.",
     "?recipient": "A number in E.164 format; the plus may be left out or be 00, spaces and dashes are ignored.",
-    "?requestId": "A `requestId`; may be repeated, up to ten times.",
-    "?batch": "A batch's id.",
+    "?requestId": "A `requestId`, that of an upload too; may be repeated, up to ten times.",
+    "?batch": "A batch's id: the `requestId` of an upload or of a request to several.",
     "?countryCode": "A country, ISO 3166-1; 001 for numbers of no country.",
     "?country": "A country, ISO 3166-1, or 001; without it all.",
     "?sender": "A sender.",
