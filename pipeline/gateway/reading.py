@@ -13,6 +13,7 @@ from pipeline import tokens
 from pipeline.accounts import AccountRecord
 from pipeline.gateway import metrics, parameters
 from pipeline.gateway.body import Body, shaped
+from pipeline.gateway.door.guard import caller
 from pipeline.gateway.problems import Refusal, refuse, unavailable
 from pipeline.gateway.services import Services, services
 from pipeline.stages.fate import rfc3339
@@ -65,6 +66,14 @@ async def authenticate(request: Request, at: Services, scope: Scope | None = Non
     if request.scope["query_string"] and (misspelt := parameters.unknown(request)):
         return misspelt
     return account
+
+
+def sees_secrets(request: Request) -> bool:
+    """Whether the token of an authenticated request may see what a callback's headers hold: one that may only read is
+    often given away, to a dashboard or a colleague."""
+    token = caller(request.scope).token
+    assert token
+    return token.allows(Scope.SEND) or token.allows(Scope.ADMIN)
 
 
 async def _token(request: Request, at: Services, now: float) -> Token | Refusal:

@@ -3,9 +3,11 @@ does. The accounts are shared: acme has messages, globex one of its own."""
 
 import msgspec
 import pytest
+from serving import eventually, put_accounts
 
 from pipeline.store.database import open_database
 from pipeline.store.writer import Told, Writer
+from pipeline.tokens import Scope, make_token
 from schemas import errors
 from schemas.states import STATE, Detailed, is_final
 from schemas.status import StatusRecord
@@ -14,7 +16,10 @@ from schemas.status import StatusRecord
 NOON = 1_795_348_800
 #: A message an hour, oldest first.
 STATES = [Detailed.DELIVERED] * 40 + [Detailed.ACCEPTED] * 4 + [Detailed.UNDELIVERABLE, Detailed.IN_DOUBT]
-CALLBACK = '{"method":"JSON","field":"data","url":"https://example.com/","retry":3,"headers":{},"custom":{}}'
+CALLBACK = (
+    '{"method":"JSON","field":"data","url":"https://example.com/","retry":3,'
+    '"headers":{"Authorization":"Bearer abc"},"custom":{}}'
+)
 
 
 def message(account, number, state, **fields):
@@ -180,6 +185,30 @@ def test_a_message_says_what_its_request_did(gateway):
         assert asked["callback"] == msgspec.json.decode(CALLBACK)
         assert asked["options"] == plain["options"] | {"transliterate": True, "tariff": "IT"}
         assert acme.get("/messages", params={"requestId": "r1"}).json()["data"] == [asked]
+
+
+def test_what_headers_of_callbacks_hold_is_not_for_those_who_may_only_read(gateway):
+    tokens = {}
+    for scope in (Scope.SEND, Scope.ADMIN, None):
+        tokens[scope], record = make_token("acme", at=0, scopes=[Scope.READ, *([scope] if scope else [])])
+        put_accounts(gateway.settings, record)
+    body = {"recipient": "+393331234567", "message": "Hi", "callback": msgspec.json.decode(CALLBACK)}
+    with gateway.as_("acme") as acme:
+        fresh = acme.post("/messages", json=body).json()["data"]["id"]
+        draft = acme.post("/drafts", json=body).json()["data"]["id"]
+    paths = (f"/messages/{id_of(1)}", f"/messages/{fresh}", "/messages?requestId=r1", "/batches/r1/messages",
+             f"/drafts/{draft}")  # fmt: skip
+    for scope, secret in tokens.items():
+        headers = {"Authorization": f"Bearer {secret}"}
+        eventually(lambda headers=headers: gateway.http.get("/messages", headers=headers).status_code == 200)
+        for path in paths:
+            answer = gateway.http.get(path, headers=headers)
+            assert answer.status_code == 200, answer.text
+            data = answer.json()["data"]
+            one = data[0] if isinstance(data, list) else data.get("request", data)
+            told = body["callback"] | ({} if scope else {"headers": {"Authorization": "***"}})
+            assert one["callback"] == told, (scope, path)
+            assert ("Bearer abc" in answer.text) == (scope is not None)
 
 
 def test_a_worldwide_message_has_no_price_before_a_carrier_took_it(gateway):

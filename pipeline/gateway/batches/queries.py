@@ -14,7 +14,7 @@ from pipeline.gateway import views
 from pipeline.gateway.messages import filters
 from pipeline.gateway.parameters import wrong
 from pipeline.gateway.problems import Refusal, problem, refuse
-from pipeline.gateway.reading import reader
+from pipeline.gateway.reading import reader, sees_secrets
 from pipeline.gateway.services import services
 from pipeline.stages.fate import rfc3339
 from pipeline.store import batch_views
@@ -104,7 +104,7 @@ async def messages(
     if behind.request < 1:
         return problem(_no_cursor(cursor))
     rows, more = await asyncio.to_thread(found.store.messages, found.account, found.requests, behind, limit, states)
-    body = views.encode([views.stored(row) for row in rows])
+    body = views.encode([views.stored(row, secrets=sees_secrets(request)) for row in rows])
     following = orjson.dumps(_cursor(str(more.request), str(more.recipient)) if more else None)
     return Response(body[:-1] + b',"nextCursor":' + following + b"}", media_type=_JSON)
 

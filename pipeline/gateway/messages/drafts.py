@@ -22,7 +22,7 @@ from pipeline.gateway.messages.sending import claimed, examine
 from pipeline.gateway.messages.sending import send as send_request
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
-from pipeline.gateway.reading import authenticate, read_body
+from pipeline.gateway.reading import authenticate, read_body, sees_secrets
 from pipeline.gateway.services import Services, services
 from pipeline.stages.fate import rfc3339
 from schemas import errors
@@ -81,7 +81,10 @@ async def page(request: Request) -> Response:
 async def get(request: Request, id: str) -> Response:
     """With its whole request."""
     asked = await _draft(request, id)
-    return problem(asked) if isinstance(asked, Refusal) else _one(asked[0])
+    if isinstance(asked, Refusal):
+        return problem(asked)
+    body = views.encode(_view(asked[0]))
+    return Response(body if sees_secrets(request) else views.masked_answer(body), media_type="application/json")
 
 
 @router.put("/drafts/{id}", summary="Replace a draft's request")

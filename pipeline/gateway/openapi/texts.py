@@ -110,6 +110,7 @@ _FIELDS = {
     "bundle": "The bundle that pays, if one does.",
     "bundleLeft": "Parts that the bundle has left after it.",
     "cacheSeconds": "For so many seconds the same code is sent again to the same recipient.",
+    "MessageResponse.callback": "Where the fate is told. What its headers hold is `***` for a token that only reads.",
     "callback": "Where the fate of each message is told.",
     "carrier": "The carrier, once it is known.",
     "carrierReference": "The carrier's name for the message.",
