@@ -93,14 +93,14 @@ _SENDING = {
         409, errors.REQUEST_UNDER_WAY, "requestId: 'order-7-shipped' is being worked on; repeat it in a moment"
     ),
     "otp-length": Fault(422, errors.OTP_LENGTH, "Length must be between 4 and 10."),
-    "invalid-recipient": Fault(422, errors.INVALID_RECIPIENT, "no + at the start"),
+    "invalid-recipient": Fault(422, errors.INVALID_RECIPIENT, "recipient: no + at the start"),
     "wrong-country": Fault(
         422, errors.WRONG_COUNTRY,
         "The recipient number does not belong to the supported country for this endpoint (IT).",
     ),
-    "invalid-sender": Fault(422, errors.INVALID_SENDER, "the sender has 2 characters, 3 to 11 are allowed"),
+    "invalid-sender": Fault(422, errors.INVALID_SENDER, "sender: the sender has 2 characters, 3 to 11 are allowed"),
     "numeric-sender": Fault(
-        422, errors.NUMERIC_SENDER, "a sender of digits only is not allowed: use at least one letter"
+        422, errors.NUMERIC_SENDER, "sender: a sender of digits only is not allowed: use at least one letter"
     ),
     "prohibited": Fault(
         422, errors.PROHIBITED, 'The sent message does not comply with the legal requirements: message: "free money".',
@@ -116,10 +116,10 @@ _SENDING = {
     ),
     "empty-message": Fault(422, errors.EMPTY_MESSAGE, "message: is empty; write a text"),
     "too-many-parts": Fault(
-        422, errors.TOO_MANY_PARTS, "the text would need 14 parts, at most 10 are allowed: shorten it"
+        422, errors.TOO_MANY_PARTS, "message: the text would need 14 parts, at most 10 are allowed: shorten it"
     ),
     "missing-field": Fault(
-        422, errors.MISSING_FIELD, 'field "name" is missing and the template gives no default for it'
+        422, errors.MISSING_FIELD, 'message: field "name" is missing and the template gives no default for it'
     ),
     "multiple-parts": Fault(
         422, errors.MULTIPLE_PARTS,
