@@ -73,9 +73,9 @@ _BODY = {
         'Idempotency-Key: give one of 1 to 128 ASCII characters between quotes, such as "8f14e45f-ceea"',
     ),
     "large-body": Fault(413, errors.TOO_LARGE, "a request may have 4194304 bytes; split it"),
-    "malformed": Fault(422, errors.MALFORMED_REQUEST, "sendr: unknown field; recipient: Input should be a string"),
+    "malformed": Fault(422, errors.MALFORMED_REQUEST, "sendr: unknown field; options.dryRun: true or false is wanted"),
     "parameter": Fault(
-        422, errors.MALFORMED_REQUEST, "limit: Input should be less than or equal to 1000"
+        422, errors.MALFORMED_REQUEST, "limit: 1000 or less is wanted"
     ),
     "unknown-parameter": Fault(
         422, errors.MALFORMED_REQUEST, "operater: unknown parameter; there are country, cursor, limit"
