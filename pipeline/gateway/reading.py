@@ -60,12 +60,18 @@ async def authenticate(request: Request, at: Services, scope: Scope | None = Non
     wanted = scope or (Scope.READ if request.method in _READS else Scope.SEND)
     if not token.allows(wanted):
         metrics.REFUSED.labels("scope").inc()
-        message = f"this token may not {wanted}; it may {', '.join(token.scopes) or 'nothing'}. Make one that does"
+        message = _scopes(token) + f"; this operation wants {wanted}"
         challenge = f'{_REALM}, error="insufficient_scope", scope="{wanted}"'
         return refuse(HTTPStatus.FORBIDDEN, errors.INSUFFICIENT_SCOPE, message, WWW_Authenticate=challenge)
     if request.scope["query_string"] and (misspelt := parameters.unknown(request)):
         return misspelt
     return account
+
+
+def _scopes(token: Token) -> str:
+    if not token.scopes:
+        return "this token has no scope"
+    return f"this token's scope{'s are' if len(token.scopes) > 1 else ' is'} {', '.join(token.scopes)}"
 
 
 def sees_secrets(request: Request) -> bool:
