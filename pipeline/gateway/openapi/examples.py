@@ -72,7 +72,7 @@ EXAMPLES: dict[str, Any] = {
         "recipients": 2, "accepted": 1, "parts": 1,
         "groups": [{"countryCode": "IT", "operator": "Vodafone", "recipients": 1, "parts": 1, "price": "0.0500",
                     "totalPrice": "0.0500", "bundle": None}],
-        "totalPrice": "0.0500", "currency": "EUR", "available": "100.00", "sufficient": True,
+        "totalPrice": "0.0500", "currency": "EUR", "available": "100.00", "sufficient": True, "shortage": None,
         "refused": [{"index": 1, "recipient": "12", "code": 2011, "message": "recipient: no + at the start",
                      "permanent": True}],
     },

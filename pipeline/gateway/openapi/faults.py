@@ -51,7 +51,7 @@ _DOOR = {
         "the bearer token 0f3a5c7e9b11 expired at 2026-11-22T10:00:00.000Z; make a new one",
     ),
     "scope": Fault(
-        403, errors.INSUFFICIENT_SCOPE, "this token may not send; it may read. Make one that does"
+        403, errors.INSUFFICIENT_SCOPE, "this token's scope is read; this operation wants send"
     ),
     "too-many-requests": Fault(
         429, errors.TOO_MANY_REQUESTS, "more than 10000 requests in 2 s with this token; slow down"
@@ -150,7 +150,9 @@ _SIMULATED = {
     "opted-out": Fault(422, errors.OPTED_OUT, "recipient: +393331234567 has opted out of messages from this account"),
     "no-price": Fault(422, errors.NO_PRICE, "recipient: the price list has no price for ZZ"),
     "no-credit": Fault(
-        422, errors.INSUFFICIENT_CREDIT, "account: 1.00 is asked for per part, 0.00 is available; add credit"
+        422, errors.INSUFFICIENT_CREDIT,
+        "account: 0.99 EUR available, this message costs 0.0500, and 1.00 must be available for it (the minimum per "
+        "part); add credit",
     ),
     "country-not-allowed": Fault(
         422, errors.COUNTRY_NOT_ALLOWED, "recipient: this account may send to IT, ES, not to FR"

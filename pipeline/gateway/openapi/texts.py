@@ -256,6 +256,7 @@ _FIELDS = {
     "Health.status": "`ok`, or `waiting` for what is missing.",
     "CarrierReceipt.status": "As of SMPP: DELIVRD, EXPIRED, DELETED, UNDELIV, ACCEPTD, UNKNOWN, REJECTD, ENROUTE.",
     "Delivery.status": "The HTTP status it answered; null where it did not.",
+    "shortage": "Why the money does not suffice; null where it does.",
     "sufficient": "Whether the money suffices for all that are accepted.",
     "tariff": "Whose rules and prices hold: WW worldwide, IT, ES.",
     "timestamp": "When it was.",
