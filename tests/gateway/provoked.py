@@ -69,7 +69,6 @@ ELSEWHERE = {
     "sendItalianMessage no-route": "Italy has a route",
     "sendSpanishMessage no-route": "Spain has a route",
     "sendOtp prohibited": "the text is ours",
-    "sendDraft large-body": "a draft that is too large is not kept",
 }
 
 

@@ -105,7 +105,8 @@ OPERATIONS: dict[str, Operation] = {
         "not-found parameter",
     ),
     "POST /drafts": Operation(
-        "createDraft", {201: _DRAFT}, f"{_CHECKED} too-many-drafts wrong-country", json("SendMessageRequest")
+        "createDraft", {201: _DRAFT}, f"{_CHECKED} bad-key id-reused too-many-drafts wrong-country",
+        json("SendMessageRequest"), takes_key=True,
     ),
     "GET /drafts": Operation("listDrafts", {200: listed("DraftSummary", "All of them.")}),
     "GET /drafts/{id}": Operation("getDraft", {200: _DRAFT}, "not-found"),
@@ -116,7 +117,7 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /drafts/{id}": Operation("deleteDraft", {204: _GONE}, "not-found"),
     "POST /drafts/{id}/send": Operation(
         "sendDraft", {201: _MESSAGE},
-        f"{_CALL} {_TEXT} not-found blocklisted under-way draft-sent id-reused large-body prohibited "
+        f"{_CALL} {_TEXT} not-found blocklisted under-way draft-sent id-reused no-json large-body prohibited "
         "prohibited-regional malformed invalid-text invalid-sender invalid-recipient wrong-country",
     ),
     "GET /balance": Operation("getBalance", {200: one("Balance", "The money.")}),
