@@ -123,7 +123,8 @@ def encode_page(data: list[Any], next_cursor: str | None) -> bytes:
 
 def masked(callback: Any) -> Any:
     """A callback as JSON, without what its headers hold: often credentials."""
-    return callback | {"headers": dict.fromkeys(callback.get("headers") or (), _MASK)}
+    headers = callback.get("headers")
+    return callback | {"headers": dict.fromkeys(headers, _MASK)} if headers else callback
 
 
 def masked_answer(answer: bytes) -> bytes:
