@@ -27,6 +27,7 @@ from pipeline.text import (
 )
 from schemas import errors, surrogates
 from schemas.errors import Error
+from schemas.faults import words
 
 _NAMES = {number: name for name, number in LANGUAGES.items()}
 
@@ -201,9 +202,9 @@ def _told(error: Error | None) -> dict[str, Any] | None:
 def _named(found: ValidationError) -> str:
     """Every wrong field by name, once."""
     faults: dict[str, str] = {}
-    for fault in found.errors(include_url=False, include_input=False, include_context=False):
+    for fault in found.errors(include_url=False, include_input=False):
         place = fault["loc"]
-        text = "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"]
+        text = words(fault)
         if place[:1] == ("fields",) and len(place) > 1:
             place, text = place[:2], "a text or a number is wanted"
         faults.setdefault(".".join(map(str, place)) or "inquiry", text)

@@ -14,6 +14,10 @@ class Error(msgspec.Struct, frozen=True, array_like=True):
     message: str
     permanent: bool = True
 
+    def of(self, field: str) -> "Error":
+        """The same, said of a field of a request: its message begins with the name."""
+        return Error(self.code, f"{field}: {self.message}", self.permanent)
+
 
 OTP_LENGTH = 1020
 INVALID_RECIPIENT = 2011

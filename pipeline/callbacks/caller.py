@@ -1,6 +1,8 @@
 """One call: a POST, and what came of it, within 30 seconds whatever the other side does."""
 
 import asyncio
+import socket
+import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -79,7 +81,7 @@ class Caller:
             what = "no connection" if isinstance(error, httpx.ConnectTimeout) else "no answer"
             return Answer(None, f"{what} in time", temporary=True)
         except (httpx.TransportError, OSError) as error:
-            return Answer(None, f"broke off ({type(error).__name__})", temporary=True)
+            return Answer(None, _why(error), temporary=True)
         except (httpx.InvalidURL, ValueError) as error:  # what validation let through
             return Answer(None, f"cannot be called ({type(error).__name__})", refused=True)
         except Exception:  # a bug, of ours or a library's, costs this call and not everybody's
@@ -98,6 +100,25 @@ class Caller:
         finally:
             await response.aclose()
         return _judged(response)
+
+
+def _why(error: BaseException) -> str:
+    """What kept a call from an answer, as who runs the other side can mend it."""
+    cause: BaseException | None = error
+    while cause:
+        match cause:
+            case socket.gaierror(errno=socket.EAI_AGAIN):
+                return "name not resolved (the name server does not answer)"
+            case socket.gaierror() | UnicodeError():
+                return "name not found"
+            case ConnectionRefusedError():
+                return "connection refused"
+            case ssl.SSLCertVerificationError():
+                return f"TLS failed ({cause.verify_message})"
+            case ssl.SSLError():
+                return f"TLS failed ({cause.reason or 'no handshake'})"
+        cause = cause.__cause__ or cause.__context__
+    return f"broke off ({type(error).__name__})"
 
 
 def _judged(response: httpx.Response) -> Answer:

@@ -3,6 +3,7 @@ that tells, calls or answers for them.
 """
 
 import base64
+import re
 import secrets
 import time
 from collections.abc import Iterable
@@ -106,6 +107,10 @@ def new_secret(now: str) -> Secret:
 def new_id() -> str:
     """The id of a new endpoint."""
     return f"ep_{secrets.token_hex(12)}"
+
+
+#: Whether a text is the id of an endpoint, of one that is removed too.
+is_id = re.compile(r"ep_[0-9a-f]{24}").fullmatch
 
 
 def told(endpoint: Endpoint) -> dict[str, Any]:

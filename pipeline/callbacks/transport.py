@@ -5,6 +5,7 @@ Host header keep the name. Nothing is asked a second time in between.
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -73,16 +74,13 @@ class _Backend(httpcore.AsyncNetworkBackend):
         """A connection to one of the host's addresses, which are all permitted."""
         try:
             async with asyncio.timeout(timeout):
-                addresses = await self._addresses(host, port)
-                for place, address in enumerate(addresses):
-                    try:
+                *others, last = await self._addresses(host, port)
+                for address in others:
+                    with contextlib.suppress(httpcore.ConnectError):
                         return await self._dialler.connect_tcp(address, port, None, local_address, socket_options)
-                    except httpcore.ConnectError:
-                        if place == len(addresses) - 1:
-                            raise
+                return await self._dialler.connect_tcp(last, port, None, local_address, socket_options)
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
-        raise httpcore.ConnectError("the name has no address")
 
     async def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None
@@ -96,8 +94,10 @@ class _Backend(httpcore.AsyncNetworkBackend):
         try:
             loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(self._threads, self._resolve, host, port)
+            if not found:
+                raise socket.gaierror(socket.EAI_NONAME, "the name has no address")
         except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError(str(error)) from None
+            raise httpcore.ConnectError(str(error)) from error
         if not all(self._policy.permits(address) for address in found):
             raise Forbidden("an address outside the public Internet and callbacks.allow")
         return found[:_TRIED]

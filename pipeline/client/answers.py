@@ -166,7 +166,8 @@ class EstimatedGroup(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 
 class Estimate(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """What a request would cost. `accepted` of its `recipients` would be sent to if the money is `sufficient`."""
+    """What a request would cost. `accepted` of its `recipients` would be sent to if the money is `sufficient`;
+    `shortage`: why it is not."""
 
     recipients: int
     accepted: int
@@ -176,6 +177,7 @@ class Estimate(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     currency: str
     available: Decimal
     sufficient: bool
+    shortage: str | None = None
     refused: list[Refused] = []
 
 

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from pipeline.billing import Bundle, Limits
-from pipeline.commands.accounts import Name, account, existing, limits_told, put_account
+from pipeline.commands.accounts import Name, account, existing, limits_told, plainly, put_account
 from pipeline.commands.common import ConfigOption, JsonOption, fail, running, show_json
 from pipeline.commands.counting import Reference, Timeout, amount_of, count_in
 from pipeline.commands.reading import ask
@@ -109,4 +109,4 @@ def limit(
     if json:
         show_json({"account": name, **found})
     else:
-        print(f"account {name}: " + (", ".join(f"{k} {v}" for k, v in found.items()) or "no limits"))
+        print(f"account {name}: " + (", ".join(f"{k} {plainly(v)}" for k, v in found.items()) or "no limits"))

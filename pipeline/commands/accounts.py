@@ -80,9 +80,14 @@ def show(name: Name, json: JsonOption = False, config_file: ConfigOption = None)
         where = ", ".join(one["countries"]) or "everywhere"
         print(f"bundle     {one['name']}: {one['left']} parts left, {where}, until {one['expiresAt']}")
     for field, value in found.get("limits", {}).items():
-        print(f"limit      {field}: {value}")
+        print(f"limit      {field}: {plainly(value)}")
     for held in found.get("held", []):
         print(f"held       {held['range']}: {held['reason']}; `sms-pipeline account release {name} {held['range']}`")
+
+
+def plainly(value: Any) -> str:
+    """A limit's value for people."""
+    return " ".join(value) if isinstance(value, list | tuple) else str(value)
 
 
 def limits_told(limits: Limits) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from pipeline.gateway.problems import problem, refuse
 from pipeline.gateway.routing import GONE, Direct, Front, mount
 from pipeline.gateway.services import Services
 from pipeline.numbers import classify
-from schemas import errors
+from schemas import errors, faults
 
 #: Each with its routes, in the order in which they are documented.
 _MODULES = (
@@ -98,7 +98,7 @@ def front(app: FastAPI, settings: Settings) -> ASGIApp:
 
 async def _bad_parameters(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    named = "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
+    named = "; ".join(f"{fault['loc'][-1]}: {faults.words(fault)}" for fault in error.errors())
     return problem(refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, named))
 
 

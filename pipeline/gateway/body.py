@@ -34,7 +34,7 @@ def shaped(body: bytes, kind: type[_B]) -> _B | Refusal:
     try:
         return kind.model_validate(data)
     except ValidationError as found:
-        return malformed(found, data)
+        return malformed(found, data, kind)
 
 
 def read_object(body: bytes) -> dict[str, Any] | Refusal:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from fastapi import Response
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pipeline.gateway import metrics
 from pipeline.logs import trace
@@ -58,7 +58,7 @@ def encoded(refusal: Refusal) -> bytes:
     return msgspec.json.encode(body)
 
 
-def malformed(found: ValidationError, sent: Mapping[str, object]) -> Refusal:
-    """422 with every wrong field by name, as the client wrote it. `sent`: the body."""
-    error = faults.told(found, sent)
+def malformed(found: ValidationError, sent: Mapping[str, object], model: type[BaseModel]) -> Refusal:
+    """422 with every wrong field by name, as the client wrote it. `sent`: the body, which was to be a `model`."""
+    error = faults.told(found, sent, model)
     return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, error.code, error.message)

@@ -11,8 +11,9 @@ from starlette.requests import ClientDisconnect
 
 from pipeline import tokens
 from pipeline.accounts import AccountRecord
-from pipeline.gateway import metrics
+from pipeline.gateway import metrics, parameters
 from pipeline.gateway.body import Body, shaped
+from pipeline.gateway.door.guard import caller
 from pipeline.gateway.problems import Refusal, refuse, unavailable
 from pipeline.gateway.services import Services, services
 from pipeline.stages.fate import rfc3339
@@ -45,8 +46,8 @@ async def authenticate(request: Request, at: Services, scope: Scope | None = Non
     """The account of the bearer token (RFC 6750), which may do what `scope` says: read where the method is GET, else
     send, unless the route has it otherwise. Blocklisted accounts too. The request counts to the token's limits.
 
-    Refusals: 401 no token, a wrong or an expired one; 403 it lacks the scope; 429 a limit, Retry-After tells when; 503
-    the accounts cannot be read.
+    Refusals: 401 no token, a wrong or an expired one; 403 it lacks the scope; 422 a query parameter that the route does
+    not have; 429 a limit, Retry-After tells when; 503 the accounts cannot be read.
     """
     now = time.monotonic()
     token = await _token(request, at, now)
@@ -59,10 +60,26 @@ async def authenticate(request: Request, at: Services, scope: Scope | None = Non
     wanted = scope or (Scope.READ if request.method in _READS else Scope.SEND)
     if not token.allows(wanted):
         metrics.REFUSED.labels("scope").inc()
-        message = f"this token may not {wanted}; it may {', '.join(token.scopes) or 'nothing'}. Make one that does"
+        message = _scopes(token) + f"; this operation wants {wanted}"
         challenge = f'{_REALM}, error="insufficient_scope", scope="{wanted}"'
         return refuse(HTTPStatus.FORBIDDEN, errors.INSUFFICIENT_SCOPE, message, WWW_Authenticate=challenge)
+    if request.scope["query_string"] and (misspelt := parameters.unknown(request)):
+        return misspelt
     return account
+
+
+def _scopes(token: Token) -> str:
+    if not token.scopes:
+        return "this token has no scope"
+    return f"this token's scope{'s are' if len(token.scopes) > 1 else ' is'} {', '.join(token.scopes)}"
+
+
+def sees_secrets(request: Request) -> bool:
+    """Whether the token of an authenticated request may see what a callback's headers hold: one that may only read is
+    often given away, to a dashboard or a colleague."""
+    token = caller(request.scope).token
+    assert token
+    return token.allows(Scope.SEND) or token.allows(Scope.ADMIN)
 
 
 async def _token(request: Request, at: Services, now: float) -> Token | Refusal:

@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import orjson
 from msgspec import UNSET, Raw, UnsetType
 
 from pipeline.billing import format_price
@@ -15,7 +16,9 @@ from schemas.states import STATE, Detailed
 
 #: Money is kept exactly and written as a JSON number, as the contract has it.
 _encoder = msgspec.json.Encoder(decimal_format="number")
+_MASK = "***"
 _NEW = STATE[Detailed.ACCEPTED]
+_CALLBACK = intake.Callback.model_construct(url="").model_dump(mode="json", by_alias=True)
 _DEFAULTS = intake.Options().model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -119,9 +122,24 @@ def encode_page(data: list[Any], next_cursor: str | None) -> bytes:
     return _encoder.encode({"data": data, "nextCursor": next_cursor})
 
 
-def stored(row: StoredMessage) -> MessageResponse:
-    """A message as of its latest status record. A worldwide one has no price before a carrier took it (HTTP contract);
-    what is reserved for it is told on the status topic."""
+def masked(callback: Any) -> Any:
+    """A callback as JSON, without what its headers hold: often credentials."""
+    headers = callback.get("headers")
+    return callback | {"headers": dict.fromkeys(headers, _MASK)} if headers else callback
+
+
+def masked_answer(answer: bytes) -> bytes:
+    """The answer about a message or a draft, the same done to its callback."""
+    told = orjson.loads(answer)
+    holder = told["data"].get("request", told["data"])
+    if holder.get("callback"):
+        holder["callback"] = masked(holder["callback"])
+    return orjson.dumps(told)
+
+
+def stored(row: StoredMessage, *, secrets: bool) -> MessageResponse:
+    """A message as of its latest status record; `secrets`: with what its callback's headers hold. A worldwide one has
+    no price before a carrier took it (HTTP contract); what is reserved for it is told on the status topic."""
     options = {**_DEFAULTS, **(msgspec.json.decode(row.options) if row.options else {}), "dryRun": row.dry_run}
     unpriced = row.state == _NEW and options["tariff"] == intake.WORLDWIDE and not row.dry_run
     blocked = row.detailed_state == Detailed.BLOCKED.name
@@ -151,7 +169,7 @@ def stored(row: StoredMessage) -> MessageResponse:
         carrier=row.carrier,
         carrier_reference=row.carrier_reference,
         options=options,
-        callback=Raw(row.callback) if row.callback else UNSET,
+        callback=_callback(row.callback, secrets) if row.callback else UNSET,
         custom=Raw(row.custom),
         created_at=_created_at(row.id),
         updated_at=row.updated_at,
@@ -160,6 +178,13 @@ def stored(row: StoredMessage) -> MessageResponse:
         send_at=row.send_at or UNSET,
         is_otp=bool(options["otp"]),
     )
+
+
+def _callback(told: str, secrets: bool) -> dict[str, Any]:
+    """A request's callback, which is kept without what is the default."""
+    whole = _CALLBACK | orjson.loads(told)
+    shown: dict[str, Any] = whole if secrets else masked(whole)
+    return shown
 
 
 def _told(options: intake.Options) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def make(batch: Batch, max_parts: int, wires: Wires) -> dict[int, Error]:
         filled = fill(template, rows, transliterated=batch.transliterate, wire=wire, max_parts=max_parts)
         for row, position in enumerate(positions):
             which[position] = len(found) + filled.which[row]
-        wrong |= {positions[row]: error for row, error in filled.errors.items()}
+        wrong |= {positions[row]: error.of("message") for row, error in filled.errors.items()}
         found += [
             Content(text, cost.encoding, cost.characters, cost.count, [], cost.locking, cost.single)
             for text, cost in zip(filled.texts, filled.measured, strict=True)

@@ -140,10 +140,12 @@ def afford(batch: Batch, priced: Batch | None, means: Means, minimum: int) -> Af
     least = minimum if batch.tariff == WORLDWIDE else 0
     paid = affordable(means.available - means.fine, costs, [least * count for count in parts])
     if paid < len(costs):
+        needed = format_amount(least * parts[paid])
+        floor = f", and {needed} must be available for it (the minimum per part)" if least else ""
         why = Error(
             errors.INSUFFICIENT_CREDIT,
             f"account: {format_amount(means.available)} {batch.currency} available, this message costs "
-            f"{format_price(costs[paid])} and asks for {format_amount(least * parts[paid])}; add credit",
+            f"{format_price(costs[paid])}{floor}; add credit",
             permanent=False,
         )
     funding, used = offer.funded(room, paid)

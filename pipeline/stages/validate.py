@@ -132,7 +132,8 @@ def check_request(request: intake.Request, account: AccountRecord | None) -> Err
         )
     if account.blocklisted:
         return Error(errors.BLOCKLISTED, "The user is blocklisted. Please contact support for assistance.")
-    return check_sender(request.sender or intake.DEFAULT_SENDER)
+    wrong = check_sender(request.sender or intake.DEFAULT_SENDER)
+    return wrong and wrong.of("sender")
 
 
 def batches(
@@ -242,7 +243,7 @@ def _check_numbers(
     for position, number in enumerate(numbers):
         found = malformed.get(position) or classify(number)
         if isinstance(found, Error):
-            wrong[position] = found
+            wrong[position] = found if position in malformed else found.of("recipient")
             where.append(0)
             continue
         if tariff not in (intake.WORLDWIDE, found.country):

@@ -121,6 +121,15 @@ class Batches:
             row = connection.execute(_select(account, [request]).limit(1)).first()
         return StoredMessage(*row) if row else None
 
+    def text(self, account: str, request: str) -> str | None:
+        """The text of all messages of this request; None where they differ, as those of a template do."""
+        there = messages.c
+        ids = sql.select(there.id).where(there.account == account, there.request_id == request)
+        query = sql.select(sql.func.min(there.message), sql.func.max(there.message))
+        with self._engine.connect() as connection:
+            least, greatest = connection.execute(query.where(there.account == account, there.id.in_(ids))).one()
+        return least if least == greatest else None
+
     def progress(self, account: str, requests: Sequence[str], recipients: int, dry_run: bool) -> Progress:
         """Counts of a batch's messages; `recipients`: of the batch."""
         there = messages.c

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from pipeline.ids import SECOND_DIGITS
 from pipeline.store.database import SQLITE
 from pipeline.store.stored import StoredMessage, select_stored
-from pipeline.store.tables import COMMON_STATE, messages
+from pipeline.store.tables import COMMON_STATE, batches, messages
 from schemas.states import Detailed
 
 #: Messages a page looks at.
@@ -27,9 +27,10 @@ _FIRST_LOOK = 500
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What messages are to have; what is empty is not asked. `states`: detailed ones. `batch`: an upload's id, whose
-    requests are `batch/1` and so on. `since` (inclusive) and `until` (exclusive): Unix seconds of the request.
-    `custom`: members of the custom object and their values, as text."""
+    """What messages are to have; what is empty is not asked. `states`: detailed ones. `requests`: their ids; that of an
+    upload stands for its requests, which are `id/1` and so on. `batch`: an upload's id, or a request's. `since`
+    (inclusive) and `until` (exclusive): Unix seconds of the request. `custom`: members of the custom object and their
+    values, as text."""
 
     states: frozenset[str] = frozenset()
     recipient: str = ""
@@ -69,12 +70,17 @@ def search(
     """A page of the account's messages, newest first. `skip`: only where nothing but times is wanted."""
     there = messages.c
     bounds = [there.account == account, *_times(wanted)]
+    if wanted.batch and _is_request(connection, account, wanted.batch):
+        if wanted.requests and wanted.batch not in wanted.requests:
+            return Page([], None)
+        wanted = msgspec.structs.replace(wanted, requests=(wanted.batch,), batch="")
     if wanted.batch:
         theirs = _of_batch(connection, account, wanted.batch)
         if theirs is None:
             return Page([], None)
         bounds += theirs
     ways, rest = _ways(wanted, sqlite=connection.dialect.name == SQLITE)
+    ways += [[*way, *_in(sorted(wanted.states))] for way in _uploads(connection, account, wanted.requests)]
     if ways == [[]] and not rest:
         query = select_stored.where(*bounds, *_behind(behind)).order_by(there.id.desc())
         rows = connection.execute(query.offset(skip).limit(limit + 1)).all()
@@ -172,6 +178,21 @@ def _first(second: int) -> str:
 
 def _behind(behind: str | None) -> list[Condition]:
     return [] if behind is None else [messages.c.id < behind]
+
+
+def _uploads(connection: sql.Connection, account: str, requests: Sequence[str]) -> Iterator[list[Condition]]:
+    """The messages of each upload that is among these ids. Other requests may have ids with a slash, too."""
+    named = sql.select(batches.c.id).where(batches.c.account == account, batches.c.id.in_(requests))
+    for upload in connection.scalars(named).all() if requests else ():
+        if theirs := _of_batch(connection, account, upload):
+            yield theirs
+
+
+def _is_request(connection: sql.Connection, account: str, batch: str) -> bool:
+    """The batch is no upload, and a request to several: its messages have its very id."""
+    uploaded = sql.exists().where(batches.c.account == account, batches.c.id == batch)
+    requested = sql.exists().where(messages.c.account == account, messages.c.request_id == batch)
+    return bool(connection.scalar(sql.select(sql.and_(sql.not_(uploaded), requested))))
 
 
 def _of_batch(connection: sql.Connection, account: str, batch: str) -> list[Condition] | None:

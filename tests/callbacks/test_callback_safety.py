@@ -3,10 +3,12 @@
 import asyncio
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -121,6 +123,45 @@ def test_tls_is_asked_for_the_name() -> None:
         answer = post(f"https://client.example:{port}/", resolve=lambda host, port: ["127.0.0.1"])
     assert (answer.taken, answer.temporary) == (False, True)
     assert names == ["client.example"]
+
+
+def _unknown(host: str, port: int) -> list[str]:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def _no_server(host: str, port: int) -> list[str]:
+    raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+@pytest.mark.parametrize(
+    ("resolve", "error"),
+    [
+        (_unknown, "name not found"),
+        (lambda host, port: [], "name not found"),
+        (_no_server, "name not resolved (the name server does not answer)"),
+        (lambda host, port: ["127.0.0.1"], "connection refused"),
+        (lambda host, port: ["127.0.0.2", "127.0.0.1"], "connection refused"),
+    ],
+)
+def test_why_nobody_was_reached_is_told_apart(resolve: Resolve, error: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        answer = post(f"http://client.example:{closed.getsockname()[1]}/", resolve=resolve)
+    assert (answer.error, answer.temporary) == (error, True)
+
+
+def test_what_is_wrong_with_tls_is_told(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=client.example"]
+    subprocess.run([*argv, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with served(lambda connection: context.wrap_socket(connection, server_side=True)) as port:
+        answer = post(f"https://client.example:{port}/", resolve=lambda host, port: ["127.0.0.1"])
+    assert (answer.error, answer.temporary) == ("TLS failed (self-signed certificate)", True)
+    with served(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+        answer = post(f"https://client.example:{port}/", resolve=lambda host, port: ["127.0.0.1"])
+    assert answer.error.startswith("TLS failed (") and answer.temporary
 
 
 def test_a_redirect_is_an_answer(receiver: Receiver) -> None:

@@ -30,6 +30,14 @@ def test_created_with_credit_and_shown_at_once(running: Cli) -> None:
     assert "100.00 EUR" in running("account", "show", "rich").stdout
 
 
+def test_limits_are_told_to_people_in_plain_words(running: Cli) -> None:
+    running("account", "create", "bounded")
+    told = running("account", "limit", "bounded", "--country", "it", "--country", "es", "--low-balance", "1000").stdout
+    assert told == "account bounded: countries ES IT, lowBalance 1000.00\n"
+    shown = running("account", "show", "bounded").stdout
+    assert "limit      countries: ES IT\n" in shown and "limit      lowBalance: 1000.00\n" in shown
+
+
 def test_credit_adds_up_and_a_reference_counts_once(running: Cli) -> None:
     running("account", "create", "thrifty")
     running("account", "credit", "thrifty", "0.05", "--reference", "R1")

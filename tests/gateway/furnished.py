@@ -109,8 +109,8 @@ def _remember(settings: Any) -> None:
     )  # fmt: skip
     wrong = msgspec.structs.replace(
         told, id=REJECTED, index=1, recipient="12", international_prefix=None, country_code=None, encoding=None,
-        state="REJECTED", detailed_state="REJECTED", error=StatusError(2011, "no + at the start", True), carrier=None,
-        carrier_reference=None, parts_delivered=0,
+        state="REJECTED", detailed_state="REJECTED", error=StatusError(2011, "recipient: no + at the start", True),
+        carrier=None, carrier_reference=None, parts_delivered=0,
     )  # fmt: skip
     sides = [side.format("acme") for side in SIDES[Kind.TOP_UP]]
     moved = LedgerEntry(

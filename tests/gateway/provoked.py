@@ -69,7 +69,6 @@ ELSEWHERE = {
     "sendItalianMessage no-route": "Italy has a route",
     "sendSpanishMessage no-route": "Spain has a route",
     "sendOtp prohibited": "the text is ours",
-    "sendDraft large-body": "a draft that is too large is not kept",
 }
 
 
@@ -226,6 +225,9 @@ class Provoking:
     def _parameter(self) -> httpx.Response:
         names = [resolved(one)["name"] for one in self.told["parameters"]]
         return self.ask(query="?limit=0" if "limit" in names else "?by=nothing")
+
+    def _unknown_parameter(self) -> httpx.Response:
+        return self.ask(query="?nobody=1")
 
     def _bad_key(self) -> httpx.Response:
         return self.ask(headers={"Idempotency-Key": "not one word"})

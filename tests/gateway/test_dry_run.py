@@ -97,6 +97,8 @@ def test_money_that_does_not_suffice(gateway: Gateway) -> None:
         assert dry(globex, "/IT-messages", message="a" * 161).status_code == 201  # a fixed price, no minimum
         found = estimate(globex, recipient=[NUMBER, OTHER, "+393331234568"])
         assert (found["accepted"], found["totalPrice"], found["sufficient"]) == (3, "0.1500", False)
+        assert "this message costs 0.0500, and 1.00 must be available for it" in found["shortage"]
+        assert estimate(globex)["shortage"] is None
 
 
 def test_a_bundle_pays_before_the_wallet(gateway: Gateway) -> None:

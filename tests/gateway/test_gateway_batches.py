@@ -64,6 +64,7 @@ def gateway(gateway):
     refused = StatusError(errors.CARRIER_REJECTED, '=HYPERLINK("http://x")', True)
     hostile = {"error": refused, "recipient": "@SUM(1)", "sender": "-1", "carrier_reference": "+1+cmd"}
     told += [message("hostile", 0, Detailed.REJECTED, **hostile), message("hostile", 1, Detailed.DELIVERED)]
+    alike = [message("alike", n, Detailed.DELIVERED) for n in range(2)]
     moved = [
         movement(1, Kind.RESERVE, "1.00", "spring/1"), movement(2, Kind.RESERVE, "0.50", "spring/2"),
         movement(3, Kind.CAPTURE, "0.60", "spring/1"), movement(4, Kind.RELEASE, "0.10", "spring/2"),
@@ -73,6 +74,7 @@ def gateway(gateway):
     engine = open_database(gateway.settings)
     Batches(engine).put(batches)
     rows = [Told(msgspec.json.encode(one), f"text {n}") for n, one in enumerate(told)]
+    rows += [Told(msgspec.json.encode(one), "Hello all") for one in alike]
     encoded = [msgspec.json.encode(one) for one in moved]
     Writer(engine, lambda at: COSTS).write("status", rows, {0: 1}, Moved("ledger", encoded, {0: 1}))
     engine.dispose()
@@ -115,6 +117,8 @@ def test_a_request_to_several_is_a_batch_too(gateway):
     assert (data["id"], data["recipients"], data["dryRun"]) == ("direct/one", 3, True)
     assert data["progress"] == {"known": 3, "final": 3, "share": 1.0}
     assert data["createdAt"] == "2026-11-22T12:00:00.000Z"
+    assert data["message"] is None, "each recipient's text differs: none of them is what was asked for"
+    assert get(gateway, "/batches/alike")["data"]["message"] == "Hello all"
     assert len(get(gateway, "/batches/direct%2Fone/messages")["data"]) == 3
 
 
@@ -128,6 +132,20 @@ def test_messages_in_the_order_of_the_lines_page_by_page(gateway, states, count)
         found += [(one["requestId"], one["index"]) for one in page["data"]]
         cursor = page["nextCursor"]
     assert found == sorted(found) and len(found) == len(set(found)) == count
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [({"batch": "spring"}, 27), ({"requestId": "spring"}, 28), ({"requestId": ["spring", "direct/one"]}, 31),
+     ({"batch": "direct/one"}, 3), ({"requestId": "spring", "state": "REJECTED"}, 2), ({"requestId": "direct"}, 0)],
+)  # fmt: skip
+def test_messages_are_found_by_the_id_that_was_given(gateway, asked, count):
+    found, cursor = [], ""
+    while cursor is not None:
+        page = get(gateway, "/messages", **asked, limit=10, **({"cursor": cursor} if cursor else {}))
+        found += [one["id"] for one in page["data"]]
+        cursor = page["nextCursor"]
+    assert len(found) == len(set(found)) == count
 
 
 def test_bad_lines(gateway):
@@ -167,7 +185,7 @@ def test_csv_holds_every_message_and_no_formula(gateway):
         ("/batches/spring/messages?cursor=eA", 422, "cursor: "),
         ("/batches/spring/messages?cursor=LTEKMA", 422, "cursor: "),
         ("/batches/spring/messages?cursor=MAow", 422, "cursor: "),
-        ("/batches/spring/messages?state=GONE", 422, "state: "),
+        ("/batches/spring/messages?state=GONE", 422, "EXPIRED, UNDELIVERABLE, REJECTED, ACCEPTED, "),
         ("/batches/spring/messages?format=xml", 422, "format: "),
     ],
 )

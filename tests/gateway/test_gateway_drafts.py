@@ -48,6 +48,34 @@ def test_a_draft_is_kept_changed_and_deleted_and_nothing_is_sent(gateway, api):
     assert sent(gateway, first["requestId"]) == []
 
 
+def test_a_key_makes_one_draft(gateway, api):
+    def keep(key, **more):
+        return api.post("/drafts", json={**ONE, **more}, headers={"Idempotency-Key": key})
+
+    first = keep('"draft-7"')
+    again = api.post("/drafts", json=dict(reversed(ONE.items())), headers={"Idempotency-Key": "draft-7"})
+    assert (first.status_code, again.status_code, again.json()) == (201, 201, first.json())
+    assert "Idempotency-Key: 'draft-7'" in problem(keep("draft-7", message="Other"), 422, errors.REQUEST_ID_REUSED)
+    assert keep("draft-8").json()["data"]["id"] != first.json()["data"]["id"]
+    assert len(api.get("/drafts").json()["data"]) == 2
+    with gateway.as_("globex") as globex:
+        other = globex.post("/drafts", json=ONE, headers={"Idempotency-Key": "draft-7"}).json()["data"]
+        assert other["id"] != first.json()["data"]["id"]
+        assert globex.delete(f"/drafts/{other['id']}").status_code == 204
+    problem(keep("not one word"), 400, errors.MALFORMED_REQUEST)
+    assert api.delete(f"/drafts/{first.json()['data']['id']}").status_code == 204
+    assert keep("draft-7", message="Other").status_code == 201
+
+
+def test_what_is_sent_is_the_draft_and_no_body(gateway, api):
+    draft = kept(api)
+    message = problem(api.post(f"/drafts/{draft['id']}/send", json=ONE), 422, errors.MALFORMED_REQUEST)
+    assert "recipient: unknown field" in message
+    problem(api.post(f"/drafts/{draft['id']}/send", content=b"now"), 400, errors.MALFORMED_REQUEST)
+    assert sent(gateway, draft["requestId"]) == []
+    assert api.post(f"/drafts/{draft['id']}/send", json={}).status_code == 201
+
+
 def test_it_is_sent_once_however_often_that_is_asked_for(gateway, api):
     draft = kept(api, options={"sendAt": (datetime.now(UTC) + timedelta(hours=1)).isoformat()})
     answers = [api.post(f"/drafts/{draft['id']}/send") for _ in range(3)]

@@ -124,6 +124,8 @@ def test_a_token_may_only_what_its_scope_says(world: World, route: Route) -> Non
         answer = world.ask(route, world.tokens[OWNER, scope], world.owners(route))
         challenge = refused(answer, 403, errors.INSUFFICIENT_SCOPE)
         assert f'error="insufficient_scope", scope="{route.scope}"' in challenge
+        told = f"this token's scope is {scope}; this operation wants {route.scope}"
+        assert answer.json()["message"] == told
 
 
 @pytest.mark.parametrize("route", [one for one in ROUTES if one.has_parameter and one not in SHARED], ids=" ".join)

@@ -139,7 +139,7 @@ def test_one_bad_number_refuses_all_and_each_is_told(gateway):
     given = ["+393330000005", "393330000006", 7, None, "+39x", *["+"] * 20, "+393330000007"]
     with gateway.as_("acme") as acme:
         message = problem(acme.post("/opt-outs", json={"recipients": given}), 422, errors.INVALID_RECIPIENT)
-        assert message.startswith("24 of 26 ")
+        assert message.startswith("recipients: 24 of 26 ")
         assert "recipients.1: no + at the start; write it as +393330000006" in message
         assert "recipients.2: not a string" in message and "recipients.4: letters" in message
         for place, number in enumerate(given):

@@ -3,9 +3,11 @@ does. The accounts are shared: acme has messages, globex one of its own."""
 
 import msgspec
 import pytest
+from serving import eventually, put_accounts
 
 from pipeline.store.database import open_database
 from pipeline.store.writer import Told, Writer
+from pipeline.tokens import Scope, make_token
 from schemas import errors
 from schemas.states import STATE, Detailed, is_final
 from schemas.status import StatusRecord
@@ -14,7 +16,8 @@ from schemas.status import StatusRecord
 NOON = 1_795_348_800
 #: A message an hour, oldest first.
 STATES = [Detailed.DELIVERED] * 40 + [Detailed.ACCEPTED] * 4 + [Detailed.UNDELIVERABLE, Detailed.IN_DOUBT]
-CALLBACK = '{"method":"JSON","field":"data","url":"https://example.com/","retry":3,"headers":{},"custom":{}}'
+#: As it is kept: without what is the default.
+CALLBACK = '{"url":"https://example.com/","retry":3,"headers":{"Authorization":"Bearer abc"}}'
 
 
 def message(account, number, state, **fields):
@@ -85,13 +88,17 @@ def test_pages_by_cursor_and_by_skip(gateway):
         ({"state": "PENDING", "countryCode": "es"}, [45]),
         ({"recipient": "+393330000007"}, [7]),
         ({"recipient": "393330000007"}, [7]),
+        ({"recipient": "+39 333-000 0007"}, [7]),
+        ({"recipient": "0039 333 0000007"}, [7]),
+        ({"recipient": "+390612345678"}, []),
         ({"requestId": ["r3", "r9", "other"]}, [9, 3]),
         ({"requestId": "r100"}, []),
         ({"countryCode": "ES", "state": "NEW"}, [40]),
         ({"sender": "Nobody"}, []),
         ({"custom.order": "3", "state": "DELIVERED"}, [33, 23, 13, 3]),
         ({"custom.order": "3", "custom.other": "x"}, []),
-        ({"batch": "r1"}, []),
+        ({"batch": "r1"}, [1]),
+        ({"batch": "r"}, []),
     ],
 )
 def test_filters(gateway, asked, expected):
@@ -115,7 +122,12 @@ def test_filters(gateway, asked, expected):
         ({"custom.a": "x" * 257}, "custom.a: "),
         ({f"custom.{n}": "x" for n in range(6)}, "custom: at most 5"),
         ({"requestId": ["x"] * 11}, "requestId: "),
-        ({"countryCode": "ITA"}, "countryCode: "),
+        ({"countryCode": "ITA"}, "countryCode: 'ITA' is no country; give two letters"),
+        ({"recipient": "3933"}, "recipient: '3933' is no number in E.164 format"),
+        ({"recipient": "+39 333 12x4567"}, "recipient: "),
+        ({"recipient": "+"}, "recipient: "),
+        ({"from": "2026-11-23", "to": "2026-11-22"}, "from: 2026-11-23 is not before to, 2026-11-22"),
+        ({"from": "2026-11-22", "to": "2026-11-22T00:00:00Z"}, "from: "),
     ],
 )
 def test_what_is_no_filter_is_refused_by_name(gateway, asked, word):
@@ -131,14 +143,79 @@ def test_any_time_of_rfc_3339_is_taken(gateway, path):
     assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        (
+            "/messages?states=NEW",
+            "are batch, countryCode, cursor, from, limit, recipient, requestId, sender, skip, state, ",
+        ),
+        ("/messages/aa?limit=1", "is none here"),
+        ("/statistics?foo=1", "are by, from, to"),
+        ("/statistics/spend?country=IT", "are by, from, to"),
+        ("/statement?foo=1", "are cursor, format, from, kind, limit, to"),
+        ("/balance?at=2026-11-22", "is none here"),
+        ("/callbacks/deliveries?foo=1", "are cursor, endpoint, from, limit, message, state, to"),
+        ("/prices?operator=TIM", "are country, cursor, limit"),
+        ("/batches?state=NEW", "are cursor, limit"),
+        ("/drafts?limit=1", "is none here"),
+        ("/opt-outs?custom.a=1", "are cursor, limit"),
+    ],
+)
+def test_a_parameter_that_there_is_not_is_refused_with_those_that_there_are(gateway, path, there):
+    name = path.partition("?")[2].partition("=")[0]
+    with gateway.as_("acme") as acme:
+        refused(acme.get(path), f"{name}: unknown parameter; there {there}")
+    assert gateway.http.get(path).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("/prices?country=Italy", "country: 'Italy' is no country; give two letters"),
+        ("/callbacks/deliveries?endpoint=nope", "endpoint: 'nope' is no endpoint's id"),
+        *((f"{path}?from=2026-11-22&to=2026-11-21", "from: 2026-11-22 is not before to")
+          for path in ("/statistics", "/statistics/spend", "/statement", "/callbacks/deliveries")),
+    ],
+)  # fmt: skip
+def test_a_filter_that_can_match_nothing_is_refused(gateway, path, word):
+    with gateway.as_("acme") as acme:
+        refused(acme.get(path), word)
+
+
 def test_a_message_says_what_its_request_did(gateway):
     with gateway.as_("acme") as acme:
         plain = acme.get(f"/messages/{id_of(2)}").json()["data"]
         assert "callback" not in plain and plain["options"]["tariff"] == "WW" and plain["message"] == "Hi"
         asked = acme.get(f"/messages/{id_of(1)}").json()["data"]
-        assert asked["callback"] == msgspec.json.decode(CALLBACK)
+        whole = {"method": "JSON", "field": "data", "custom": {}} | msgspec.json.decode(CALLBACK)
+        assert asked["callback"] == whole
         assert asked["options"] == plain["options"] | {"transliterate": True, "tariff": "IT"}
         assert acme.get("/messages", params={"requestId": "r1"}).json()["data"] == [asked]
+
+
+def test_what_headers_of_callbacks_hold_is_not_for_those_who_may_only_read(gateway):
+    tokens = {}
+    for scope in (Scope.SEND, Scope.ADMIN, None):
+        tokens[scope], record = make_token("acme", at=0, scopes=[Scope.READ, *([scope] if scope else [])])
+        put_accounts(gateway.settings, record)
+    body = {"recipient": "+393331234567", "message": "Hi", "callback": msgspec.json.decode(CALLBACK)}
+    with gateway.as_("acme") as acme:
+        fresh = acme.post("/messages", json=body).json()["data"]["id"]
+        draft = acme.post("/drafts", json=body).json()["data"]["id"]
+    paths = (f"/messages/{id_of(1)}", f"/messages/{fresh}", "/messages?requestId=r1", "/batches/r1/messages",
+             f"/drafts/{draft}")  # fmt: skip
+    for scope, secret in tokens.items():
+        headers = {"Authorization": f"Bearer {secret}"}
+        eventually(lambda headers=headers: gateway.http.get("/messages", headers=headers).status_code == 200)
+        for path in paths:
+            answer = gateway.http.get(path, headers=headers)
+            assert answer.status_code == 200, answer.text
+            data = answer.json()["data"]
+            one = data[0] if isinstance(data, list) else data.get("request", data)
+            told = body["callback"] | ({} if scope else {"headers": {"Authorization": "***"}})
+            assert one["callback"] == told, (scope, path)
+            assert ("Bearer abc" in answer.text) == (scope is not None)
 
 
 def test_a_worldwide_message_has_no_price_before_a_carrier_took_it(gateway):

@@ -139,6 +139,7 @@ def test_every_position_has_its_own_text(names, invalid):
     for place, which in told.items():
         code = errors.INVALID_RECIPIENT if invalid[place] else errors.MISSING_FIELD
         assert rejected.errors[which].code == code
+        assert rejected.errors[which].message.startswith("no" if invalid[place] else 'message: field "name" is missing')
     if onward:
         assert onward.errors == {}
         assert onward.fields is None

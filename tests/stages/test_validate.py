@@ -58,7 +58,7 @@ def test_every_recipient_stands_once_in_order_and_is_judged_alone(recipients, si
         number = number_of(recipient)
         found = classify(number)
         if isinstance(found, Error):
-            assert wrong[place] == found
+            assert wrong[place] == found.of("recipient")
         else:
             assert (place in wrong) == (number in before)
             if number in before:
@@ -180,14 +180,22 @@ def test_deep_custom_values_are_answered_too():
         ({"callback": {"url": "https://a.example", "retry": 6}}, errors.MALFORMED_REQUEST, "callback.retry"),
         ({"recipients": ["+39"] * (MAX_RECIPIENTS + 1)}, errors.TOO_MANY_RECIPIENTS, "10000"),
         ({"requestId": "x" * 129}, errors.MALFORMED_REQUEST, "requestId"),
-        ({"sender": "ab"}, errors.INVALID_SENDER, ""),
-        ({"sender": "12345"}, errors.NUMERIC_SENDER, ""),
+        ({"sender": "ab"}, errors.INVALID_SENDER, "sender: "),
+        ({"sender": "12345"}, errors.NUMERIC_SENDER, "sender: "),
     ],
 )
 def test_what_is_wrong_for_all_is_named(more, code, named):
     made = cut(request(**more))
     assert {b.error.code for b in made} == {code}
     assert named in made[0].error.message
+
+
+def test_what_is_wrong_with_a_number_names_the_recipient():
+    (made,) = cut(request(recipients=["+393331234567", "", "333"]))
+    assert {place: error.message for place, error in made.errors.items()} == {
+        1: "recipient: empty",
+        2: "recipient: no + at the start",
+    }
 
 
 def test_accounts_must_exist_and_be_allowed():

@@ -8,11 +8,13 @@ from msgspec.structs import replace
 from records import encode, status
 
 from pipeline.store import search as searching
+from pipeline.store.batches import Batches
 from pipeline.store.database import open_database
 from pipeline.store.queries import ReadModel
 from pipeline.store.rebuild import rebuild
 from pipeline.store.search import Wanted, cursor, read_cursor
 from pipeline.store.writer import Told, Writer
+from schemas.batch import BatchRecord
 from schemas.states import Detailed
 
 BASE = 0x6921F100
@@ -29,6 +31,11 @@ def store(another):
 
 def write(writer, *records):
     writer.write("status", [Told(encode(record)) for record in records], {0: 1})
+
+
+def upload(model, id_):
+    told = {"created_at": "2026-11-22T10:00:00.000Z", "sender": "ACME", "message": "Hi", "digest": "00"}
+    Batches(model.engine).put([BatchRecord(account="acme", id=id_, recipients=3, requests=3, **told)])
 
 
 def varied(number, chance):
@@ -49,7 +56,7 @@ def fits(record, wanted):
         (not wanted.states or record.detailed_state in wanted.states)
         and wanted.recipient in ("", record.recipient)
         and (not wanted.requests or record.request_id in wanted.requests)
-        and (not wanted.batch or record.request_id.startswith(wanted.batch + "/"))
+        and (not wanted.batch or record.request_id == wanted.batch or record.request_id.startswith(wanted.batch + "/"))
         and wanted.country in ("", record.country_code)
         and wanted.sender in ("", record.sender)
         and (wanted.since is None or second >= wanted.since)
@@ -109,7 +116,9 @@ def test_each_filter_by_itself(store):
     write(writer, *records)
     for wanted in (
         Wanted(), Wanted(states=frozenset({"IN_DOUBT", "ACCEPTED"})), Wanted(recipient="+393330000002"),
-        Wanted(requests=("request-1", "request-2")), Wanted(batch="u"), Wanted(batch="up/0"),
+        Wanted(requests=("request-1", "request-2")), Wanted(batch="u"), Wanted(batch="up/0"), Wanted(batch="request-1"),
+        Wanted(batch="request-1", requests=("request-1", "request-2")), Wanted(batch="request-1", requests=("up/0",)),
+        Wanted(batch="request-1", states=frozenset({"DELIVERED"})),
         Wanted(country="LU"), Wanted(sender="Other"), Wanted(since=BASE + 10, until=BASE + 20),
         Wanted(custom=(("order", "1"),)), Wanted(custom=(("nothing", "1"),)),
         Wanted(requests=("request-1",), states=frozenset({"DELIVERED"}), recipient="+393330000004"),
@@ -123,9 +132,23 @@ def test_an_uploads_messages_are_of_one_second_and_found_among_others(store):
     writer, model = store
     ids = [f"{BASE:08x}{number:010x}000000" for number in range(40)]
     names = ["up/1", "up/2", "up/10", "upper", "up", "other/1", "up0"]
+    upload(model, "up")
     write(writer, *(replace(status(n, 1), id=ids[n], request_id=names[n % 7]) for n in range(40)))
-    found = model.search("acme", Wanted(batch="up"), None, 100)
-    assert [row.id for row in found.messages] == [ids[n] for n in reversed(range(40)) if n % 7 < 3]
+
+    def found(**wanted):
+        return [row.id for row in model.search("acme", Wanted(**wanted), None, 100).messages]
+
+    assert found(batch="up") == [ids[n] for n in reversed(range(40)) if n % 7 < 3]
+    assert found(requests=("up",)) == [ids[n] for n in reversed(range(40)) if n % 7 in (0, 1, 2, 4)]
+    assert found(requests=("up", "up/1", "up0")) == [ids[n] for n in reversed(range(40)) if n % 7 in (0, 1, 2, 4, 6)]
+    assert found(requests=("up",), states=frozenset({"NO_SUCH"})) == []
+    assert found(requests=("up/2",), batch="up") == [ids[n] for n in reversed(range(40)) if n % 7 == 1]
+    assert found(requests=("other",)) == [], "no upload: a request's own id may have a slash"
+    pages, behind = [], None
+    while pages == [] or behind:
+        page = model.search("acme", Wanted(requests=("up",)), behind, 3)
+        pages, behind = pages + [row.id for row in page.messages], page.behind
+    assert pages == found(requests=("up",))
     assert model.search("acme", Wanted(batch="nothing"), None, 100).messages == []
     assert model.search("globex", Wanted(batch="up"), None, 100).messages == []
 

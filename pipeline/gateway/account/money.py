@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from http import HTTPStatus
 from typing import Annotated
 
 import orjson
@@ -10,16 +9,15 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from pipeline.billing import format_amount
-from pipeline.billing.price_rows import format_time, parse_time
+from pipeline.billing.price_rows import format_time
 from pipeline.gateway import views
-from pipeline.gateway.problems import Refusal, problem, refuse
+from pipeline.gateway.parameters import period, wrong
+from pipeline.gateway.problems import Refusal, problem
 from pipeline.gateway.reading import reader
 from pipeline.gateway.services import services
 from pipeline.store import statement as statements
 from pipeline.store.queries import Movement
 from pipeline.store.spending import SPEND_BY
-from schemas import errors
-from schemas.errors import Error
 from schemas.ledger import Kind
 
 MAX_PAGE = 1000
@@ -63,15 +61,15 @@ async def statement(
     if isinstance(asked, Refusal):
         return problem(asked)
     account, model = asked
-    times = _times(since, until)
+    times = period(since, until)
     if isinstance(times, Refusal):
         return problem(times)
     if unknown := [one for one in kind if one not in _KINDS]:
-        return problem(_wrong(f"kind: {unknown[0][:64]!r} is not one of {', '.join(_KINDS)}"))
+        return problem(wrong(f"kind: {unknown[0][:64]!r} is not one of {', '.join(_KINDS)}"))
     if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        return problem(_wrong(f"cursor: {cursor[:64]!r} is none; give nextCursor as it was answered, or leave it out"))
+        return problem(wrong(f"cursor: {cursor[:64]!r} is none; give nextCursor as it was answered, or leave it out"))
     if format not in ("", "json", "csv"):
-        return problem(_wrong(f"format: {format[:64]!r} is not json or csv"))
+        return problem(wrong(f"format: {format[:64]!r} is not json or csv"))
     bounds = [None if moment is None else format_time(moment) for moment in times]
     before = int(cursor) if cursor else None
 
@@ -98,35 +96,20 @@ async def spend(request: Request, by: str = "day", since: Since = "", until: Unt
         return problem(asked)
     account, model = asked
     if by not in SPEND_BY:
-        return problem(_wrong(f"by: {by[:64]!r} is not one of {', '.join(SPEND_BY)}"))
-    times = _times(since, until)
+        return problem(wrong(f"by: {by[:64]!r} is not one of {', '.join(SPEND_BY)}"))
+    times = period(since, until)
     if isinstance(times, Refusal):
         return problem(times)
     first, past = statements.period(*times, time.time_ns() // 1_000_000)
     if past - first > statements.MOST_DAYS * statements.DAY_SECONDS:
-        return problem(_wrong(f"from: more than {statements.MOST_DAYS} days before to; ask for less at a time"))
+        return problem(wrong(f"from: more than {statements.MOST_DAYS} days before to; ask for less at a time"))
     refunds = services(request).settings.billing.refund
     found = await asyncio.to_thread(model.spend, account.name, by, first, past, refunds)
     view = [statements.told_spend(one) for one in found]
     return Response(orjson.dumps({"data": view}), media_type="application/json")
 
 
-def _times(since: str, until: str) -> tuple[int | None, int | None] | Refusal:
-    """Unix ms; None where nothing is given."""
-    found: list[int | None] = []
-    for name, text in (("from", since), ("to", until)):
-        moment = parse_time(text) if text else None
-        if isinstance(moment, Error):
-            return _wrong(f"{name}: {moment.message}")
-        found.append(moment)
-    return found[0], found[1]
-
-
 def _prefers_csv(request: Request) -> bool:
     """Whether CSV is asked for, and JSON is not."""
     wanted = [one.partition(";")[0].strip().lower() for one in request.headers.get("accept", "").split(",")]
     return _CSV in wanted and "application/json" not in wanted
-
-
-def _wrong(message: str) -> Refusal:
-    return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)

@@ -134,7 +134,7 @@ async def _asked(request: Request, number: str) -> tuple[AccountRecord, str, Ser
         return account
     recipient = number if number.startswith("+") else f"+{number}"
     if wrong := optouts.fault(recipient):
-        message = f"{number[:64]!r}: {wrong}"
+        message = f"number: {number[:64]!r}: {wrong}"
         return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.INVALID_RECIPIENT, message)
     return await _refresh(at) or (account, recipient, at)
 
@@ -189,7 +189,7 @@ def _told(recipients: Sequence[Any], bad: Sequence[int]) -> str:
         explained.append(f"recipients.{place}: {wrong}")
     if others := bad[_MOST_EXPLAINED:]:
         explained.append("and also " + ", ".join(f"recipients.{place}" for place in others))
-    return f"{len(bad)} of {len(recipients)} are no numbers, nothing was taken: {'; '.join(explained)}"
+    return f"recipients: {len(bad)} of {len(recipients)} are no numbers, nothing was taken: {'; '.join(explained)}"
 
 
 def _one(recipient: str, status: int = HTTPStatus.OK) -> Response:

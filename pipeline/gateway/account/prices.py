@@ -3,7 +3,6 @@
 import asyncio
 import time
 from bisect import bisect_right
-from http import HTTPStatus
 from typing import Annotated
 
 import orjson
@@ -11,10 +10,11 @@ from fastapi import APIRouter, Query, Request, Response
 
 from pipeline.billing import PriceList, format_price
 from pipeline.billing.price_rows import Rate
-from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
+from pipeline.gateway import parameters
+from pipeline.gateway.parameters import wrong
+from pipeline.gateway.problems import Refusal, problem, unavailable
 from pipeline.gateway.reading import authenticate
 from pipeline.gateway.services import services
-from schemas import errors
 
 MAX_PAGE = 1000
 
@@ -40,17 +40,19 @@ async def prices(
     if not at.prices_known:
         return problem(unavailable("the prices are not read yet; try again"))
     if cursor and cursor.count("/") < 2:
-        message = f"cursor: {cursor[:64]!r} is none; give nextCursor as it was answered, or leave it out"
-        return problem(refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message))
+        return problem(wrong(f"cursor: {cursor[:64]!r} is none; give nextCursor as it was answered, or leave it out"))
+    place = parameters.country("country", country)
+    if isinstance(place, Refusal):
+        return problem(place)
     now = time.time_ns() // 1_000_000
     found = at.prices.book.at(now)
-    listed = await asyncio.to_thread(in_force, found, account.name, now, country.upper())
+    listed = await asyncio.to_thread(in_force, found, account.name, now, place)
     begin = bisect_right(listed, _key(cursor), key=lambda row: row[0]) if cursor else 0
     page, more = listed[begin : begin + limit], len(listed) > begin + limit
     currency = at.settings.billing.currency
     view = [
-        {"country": place, "operator": operator, "prefix": prefix, "price": format_price(price), "currency": currency}
-        for (place, operator, prefix), price in page
+        {"country": where, "operator": operator, "prefix": prefix, "price": format_price(price), "currency": currency}
+        for (where, operator, prefix), price in page
     ]
     cursors = {"nextCursor": _cursor(page[-1][0]) if more else None}
     return Response(orjson.dumps({"data": view, "version": found.version, **cursors}), media_type="application/json")

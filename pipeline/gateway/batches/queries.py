@@ -11,8 +11,10 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from pipeline.gateway import views
+from pipeline.gateway.messages import filters
+from pipeline.gateway.parameters import wrong
 from pipeline.gateway.problems import Refusal, problem, refuse
-from pipeline.gateway.reading import reader
+from pipeline.gateway.reading import reader, sees_secrets
 from pipeline.gateway.services import services
 from pipeline.stages.fate import rfc3339
 from pipeline.store import batch_views
@@ -20,12 +22,9 @@ from pipeline.store.batches import Batches, Place
 from pipeline.store.stored import StoredMessage
 from schemas import errors
 from schemas.batch import BatchRecord
-from schemas.states import STATE, Detailed
 
 MAX_PAGE = 1000
 _JSON = "application/json"
-_STATES = {name: [state.name for state in Detailed if STATE[state] == name] for name in STATE.values()}
-_DETAILED = [state.name for state in Detailed]
 
 Cursor = Annotated[str, Query(description="The last answer's nextCursor.", max_length=400)]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
@@ -88,15 +87,16 @@ async def messages(
     found = await _find(request, id)
     if isinstance(found, Refusal):
         return problem(found)
-    if unknown := [one for one in state if one not in _STATES and one not in _DETAILED]:
-        return problem(_wrong(f"state: {unknown[0][:64]!r} is none; states are {', '.join([*_STATES, *_DETAILED])}"))
-    states = [name for one in state for name in _STATES.get(one, [one])]
+    wanted = filters.states(state)
+    if isinstance(wanted, Refusal):
+        return problem(wanted)
+    states = sorted(wanted)
     if format == "csv":
         chunks = batch_views.csv_chunks(found.store.whole(found.account, found.requests, states))
         named = {"Content-Disposition": 'attachment; filename="messages.csv"'}
         return StreamingResponse(chunks, headers=named, media_type="text/csv")
     if format != "json":
-        return problem(_wrong(f"format: {format[:64]!r} is not json or csv"))
+        return problem(wrong(f"format: {format[:64]!r} is not json or csv"))
     given = _read(cursor, 2)
     if isinstance(given, Refusal) or not all(one.isdecimal() and len(one) < 10 for one in given):
         return problem(_no_cursor(cursor))
@@ -104,7 +104,7 @@ async def messages(
     if behind.request < 1:
         return problem(_no_cursor(cursor))
     rows, more = await asyncio.to_thread(found.store.messages, found.account, found.requests, behind, limit, states)
-    body = views.encode([views.stored(row) for row in rows])
+    body = views.encode([views.stored(row, secrets=sees_secrets(request)) for row in rows])
     following = orjson.dumps(_cursor(str(more.request), str(more.recipient)) if more else None)
     return Response(body[:-1] + b',"nextCursor":' + following + b"}", media_type=_JSON)
 
@@ -121,6 +121,8 @@ async def get(request: Request, id: str) -> Response:
     progress = await asyncio.to_thread(found.store.progress, found.account, requests, recipients, dry_run)
     cost = await asyncio.to_thread(found.store.cost, found.account, requests)
     view = batch_views.told(record or _of_request(found, progress.recipients))
+    if record is None:  # what was asked for is not kept: of a template there are only the texts that it made
+        view["message"] = await asyncio.to_thread(found.store.text, found.account, found.id)
     view |= batch_views.how_far(progress, cost, services(request).settings.billing.currency)
     return Response(views.encode(view), media_type=_JSON)
 
@@ -136,7 +138,7 @@ def _of_request(found: _Found, recipients: int) -> BatchRecord:
         recipients=recipients,
         requests=1,
         sender=first.sender or "",
-        message=first.message or "",
+        message="",
         dry_run=first.dry_run,
         digest="",
     )
@@ -178,8 +180,4 @@ def _read(cursor: str, count: int) -> list[str] | Refusal:
 
 
 def _no_cursor(cursor: str) -> Refusal:
-    return _wrong(f"cursor: {cursor[:64]!r} is none; give nextCursor as it was answered, or leave it out")
-
-
-def _wrong(message: str) -> Refusal:
-    return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)
+    return wrong(f"cursor: {cursor[:64]!r} is none; give nextCursor as it was answered, or leave it out")

@@ -68,7 +68,7 @@ def parse(
     try:
         request = UploadRequest.model_validate(whole)
     except ValidationError as found:
-        return malformed(found, data)
+        return malformed(found, data, UploadRequest)
     request.sender = request.sender or intake.DEFAULT_SENDER
     seen = examine(request)
     if isinstance(seen, Error):

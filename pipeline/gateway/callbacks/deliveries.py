@@ -1,7 +1,7 @@
 """`/callbacks/deliveries` and `/callbacks/replay`: what became of the account's callbacks, and telling them again."""
 
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Annotated, Literal, TypeVar
 
@@ -11,18 +11,16 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from pipeline import ids
-from pipeline.billing.price_rows import parse_time
-from pipeline.callbacks import deliveries, replay
+from pipeline.callbacks import deliveries, endpoints, replay
 from pipeline.callbacks.deliveries import STATES, Wanted
-from pipeline.gateway import views
+from pipeline.gateway import parameters, views
 from pipeline.gateway.body import Body
-from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
+from pipeline.gateway.parameters import wrong
+from pipeline.gateway.problems import Refusal, problem, unavailable
 from pipeline.gateway.publisher import Outgoing
 from pipeline.gateway.reading import authenticate, parsed
 from pipeline.gateway.services import services
 from pipeline.stages.fate import rfc3339
-from schemas import errors
-from schemas.errors import Error
 
 MAX_PAGE = 1000
 #: What is looked through for a replay that names no time.
@@ -62,7 +60,7 @@ async def page(
     if isinstance(account, Refusal):
         return problem(account)
     if state and state not in STATES:
-        return problem(_wrong(f"state: {state[:64]!r} is not one of {', '.join(STATES)}"))
+        return problem(wrong(f"state: {state[:64]!r} is not one of {', '.join(STATES)}"))
     asked = _wanted(account.name, message, endpoint, (since, until), state, cursor)
     if isinstance(asked, Refusal):
         return problem(asked)
@@ -107,24 +105,24 @@ def _wanted(
     account: str,
     message: str | None,
     endpoint: str | None,
-    period: Sequence[str | None],
+    period: tuple[str | None, str | None],
     state: str,
     cursor: str | None,
 ) -> tuple[Wanted, int | None] | Refusal:
     """What to look for, and where to go on."""
-    times: list[int | None] = []
-    for name, text in zip(("from", "to"), period, strict=True):
-        moment = parse_time(text) if text else None
-        if isinstance(moment, Error):
-            return _wrong(f"{name}: {moment.message}")
-        times.append(moment)
+    times = parameters.period(*period)
+    if isinstance(times, Refusal):
+        return times
+    first, past = times
     if message:
         if ids.split(message) is None:
-            return _wrong(f"message: {message[:64]!r} is no message's id (24 hex digits)")
-        times[0] = times[0] or int(message[:8], 16) * 1000  # nothing was told before it was made
+            return wrong(f"message: {message[:64]!r} is no message's id (24 hex digits)")
+        first = first or int(message[:8], 16) * 1000  # nothing was told before it was made
+    if endpoint and not endpoints.is_id(endpoint):
+        return wrong(f"endpoint: {endpoint[:64]!r} is no endpoint's id (ep_ and 24 hex digits)")
     if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        return _wrong(f"cursor: {cursor[:64]!r} is none; give nextCursor as it was answered, or leave it out")
-    wanted = Wanted(account, message.lower() if message else None, endpoint or None, STATES.get(state), *times)
+        return wrong(f"cursor: {cursor[:64]!r} is none; give nextCursor as it was answered, or leave it out")
+    wanted = Wanted(account, message.lower() if message else None, endpoint or None, STATES.get(state), first, past)
     return wanted, int(cursor) if cursor else None
 
 
@@ -133,7 +131,3 @@ async def _read(reading: Awaitable[_T]) -> _T | Refusal:
         return await reading
     except (TimeoutError, KafkaError):
         return unavailable("the log of deliveries cannot be read; try again, nothing was told again")
-
-
-def _wrong(message: str) -> Refusal:
-    return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)

@@ -93,7 +93,7 @@ def request_of(
     try:
         request = intake.Request.model_validate(full)
     except ValidationError as found:
-        return malformed(found, data)
+        return malformed(found, data, intake.Request)
     request.sender = request.sender or intake.DEFAULT_SENDER
     return request
 

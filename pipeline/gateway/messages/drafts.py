@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from http import HTTPStatus
 from typing import Any
 
@@ -17,12 +18,14 @@ from fastapi import APIRouter, Request, Response
 from pipeline.accounts import AccountRecord
 from pipeline.drafts import MAX_BYTES, MAX_DRAFT_BYTES, MAX_DRAFTS, Draft
 from pipeline.gateway import views
+from pipeline.gateway.body import Body
 from pipeline.gateway.messages.create import parse
+from pipeline.gateway.messages.idempotency import key_of
 from pipeline.gateway.messages.sending import claimed, examine
 from pipeline.gateway.messages.sending import send as send_request
 from pipeline.gateway.problems import Refusal, problem, refuse, unavailable
 from pipeline.gateway.publisher import Outgoing
-from pipeline.gateway.reading import authenticate, read_body
+from pipeline.gateway.reading import authenticate, parsed, read_body, sees_secrets
 from pipeline.gateway.services import Services, services
 from pipeline.stages.fate import rfc3339
 from schemas import errors
@@ -39,6 +42,10 @@ _ID_BYTES = 8
 router = APIRouter(tags=["Drafts"])
 
 
+class Nothing(Body):
+    """What is sent is the draft: a field here would be one that its sender believes in."""
+
+
 class DraftResponse(msgspec.Struct, rename="camel"):
     """A draft. `request_id`: the one it is sent under; `sent_at`: None before."""
 
@@ -53,16 +60,25 @@ class DraftResponse(msgspec.Struct, rename="camel"):
 @router.post("/drafts", status_code=201, summary="Keep a draft")
 async def create(request: Request) -> Response:
     """The body of POST /messages without requestId, checked as there, kept and not sent. Prohibited content is looked
-    for when it is sent. An account has 1,000 drafts at most."""
+    for when it is sent. With an Idempotency-Key the same again is answered with the draft that there is. An account has
+    1,000 drafts at most."""
     asked = await _asked(request)
     if isinstance(asked, Refusal):
         return problem(asked)
     account, at = asked
+    key = key_of(request)
+    if isinstance(key, Refusal):
+        return problem(key)
     body = await _checked(request, account, at)
     if isinstance(body, Refusal):
         return problem(body)
     now = rfc3339(time.time_ns() // 1_000_000)
-    draft = Draft(account.name, secrets.token_hex(_ID_BYTES), msgspec.Raw(body), now, now)
+    draft = Draft(account.name, _new_id(account.name, key), msgspec.Raw(body), now, now)
+    if known := at.drafts.get(account.name, draft.id):
+        if _content(known) == _content(draft):
+            return _one(known, HTTPStatus.CREATED)
+        message = f"Idempotency-Key: {key!r} was used before for a draft, which has other content; use a new key"
+        return problem(refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.REQUEST_ID_REUSED, message))
     if refused := _no_room(at, draft) or await _change(at, [Outgoing(at.names.drafts, draft.value, key=draft.key)]):
         return problem(refused)
     return _one(draft, HTTPStatus.CREATED)
@@ -82,7 +98,10 @@ async def page(request: Request) -> Response:
 async def get(request: Request, id: str) -> Response:
     """With its whole request."""
     asked = await _draft(request, id)
-    return problem(asked) if isinstance(asked, Refusal) else _one(asked[0])
+    if isinstance(asked, Refusal):
+        return problem(asked)
+    body = views.encode(_view(asked[0]))
+    return Response(body if sees_secrets(request) else views.masked_answer(body), media_type="application/json")
 
 
 @router.put("/drafts/{id}", summary="Replace a draft's request")
@@ -126,6 +145,9 @@ async def send(request: Request, id: str) -> Response:
     if account.blocklisted:
         message = "The user is blocklisted. Please contact support for assistance."
         return problem(refuse(HTTPStatus.FORBIDDEN, errors.BLOCKLISTED, message))
+    body = await parsed(request, Nothing)
+    if isinstance(body, Refusal):
+        return problem(body)
     if draft.sent_at and datetime.fromisoformat(draft.sent_at) < datetime.now(UTC) - _AGAIN:
         return problem(_too_late(draft, f"ask for the messages of {draft.request_id}"))
     wanted = parse(bytes(draft.request), account)
@@ -139,6 +161,17 @@ async def send(request: Request, id: str) -> Response:
         if await _change(at, [Outgoing(at.names.drafts, sent.value, key=draft.key)]):
             log.warning("draft.sent_unmarked", account=account.name, draft=id)  # a repeat is answered alike
     return answer
+
+
+def _new_id(account: str, key: str | None) -> str:
+    """Made of the Idempotency-Key, so that every gateway knows it again, for as long as the draft is kept."""
+    if key is None:
+        return secrets.token_hex(_ID_BYTES)
+    return blake2b(f"{account}/{key}".encode(), digest_size=_ID_BYTES).hexdigest()
+
+
+def _content(draft: Draft) -> bytes:
+    return orjson.dumps(orjson.loads(bytes(draft.request)), option=orjson.OPT_SORT_KEYS)
 
 
 async def _asked(request: Request) -> tuple[AccountRecord, Services] | Refusal:

@@ -36,7 +36,7 @@ class Group(msgspec.Struct, rename="camel"):
 
 class Estimate(msgspec.Struct, rename="camel"):
     """`recipients` as asked, `accepted` of them would be sent if the money sufficed, `parts` is theirs. `sufficient`:
-    whether it does; `available`: what the account has, its credit included."""
+    whether it does, `shortage`: why not; `available`: what the account has, its credit included."""
 
     recipients: int
     accepted: int
@@ -46,6 +46,7 @@ class Estimate(msgspec.Struct, rename="camel"):
     currency: str
     available: str
     sufficient: bool
+    shortage: str | None
     refused: list[Refused]
 
 
@@ -92,5 +93,6 @@ def _estimate(found: Course, recipients: int, available: int, at: Services) -> E
         currency=at.settings.billing.currency,
         available=format_amount(available),
         sufficient=not found.unpaid,
+        shortage=found.why[min(found.why)][1].message if found.why else None,
         refused=refused(found.refused),
     )

@@ -3,14 +3,12 @@
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from http import HTTPStatus
 from typing import NamedTuple
 
-from pipeline.billing.price_rows import parse_time
-from pipeline.gateway.problems import Refusal, refuse
+from pipeline.gateway import parameters
+from pipeline.gateway.parameters import CUSTOM, wrong
+from pipeline.gateway.problems import Refusal
 from pipeline.store.search import Wanted
-from schemas import errors
-from schemas.errors import Error
 from schemas.states import STATE, Detailed
 
 #: Days that statistics are asked of at most, and without `from`.
@@ -19,8 +17,6 @@ MOST_DAYS, DAYS = 366, 30
 _LATEST = 2**32 - 1
 _MOST_REQUESTS = 10
 _MOST_CUSTOM = 5
-_CUSTOM = "custom."
-_NAMED = {"skip", "limit", "cursor", "state", "recipient", "requestId", "batch", "countryCode", "sender", "from", "to"}
 #: What `state` may be: the contract's, and the detailed ones that are not among them.
 STATES = list(dict.fromkeys([*STATE.values(), *(state.name for state in Detailed)]))
 
@@ -38,29 +34,29 @@ class Given(NamedTuple):
     until: str
 
 
-def wrong(message: str) -> Refusal:
-    """422: the message names the parameter and what to do."""
-    return refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors.MALFORMED_REQUEST, message)
-
-
-def wanted(given: Given, parameters: Sequence[tuple[str, str]]) -> Wanted | Refusal:
-    """What to look for. `parameters`: all of the query, for members of `custom`; an unknown one is refused, lest a
-    misspelt filter gives everything."""
-    times, states, custom = _times(given.since, given.until), _states(given.states), _custom(parameters)
+def wanted(given: Given, query: Iterable[tuple[str, str]]) -> Wanted | Refusal:
+    """What to look for. `query`: all of it, for members of `custom`."""
+    times, detailed, custom = _times(given.since, given.until), states(given.states), _custom(query)
+    recipient = parameters.number("recipient", given.recipient)
+    country = parameters.country("countryCode", given.country)
     if isinstance(times, Refusal):
         return times
-    if isinstance(states, Refusal):
-        return states
+    if isinstance(detailed, Refusal):
+        return detailed
     if isinstance(custom, Refusal):
         return custom
+    if isinstance(recipient, Refusal):
+        return recipient
+    if isinstance(country, Refusal):
+        return country
     if len(given.requests) > _MOST_REQUESTS:
         return wrong(f"requestId: at most {_MOST_REQUESTS} at a time")
     return Wanted(
-        states=states,
-        recipient=_number(given.recipient),
+        states=detailed,
+        recipient=recipient,
         requests=tuple(dict.fromkeys(given.requests)),
         batch=given.batch,
-        country=given.country.upper(),
+        country=country,
         sender=given.sender,
         since=times[0],
         until=times[1],
@@ -68,13 +64,7 @@ def wanted(given: Given, parameters: Sequence[tuple[str, str]]) -> Wanted | Refu
     )
 
 
-def _number(text: str) -> str:
-    """A number as it is stored: in a URL its plus is a space, unless it was escaped."""
-    text = text.strip()
-    return f"+{text}" if text.isascii() and text.isdigit() else text
-
-
-def _states(given: Sequence[str]) -> frozenset[str] | Refusal:
+def states(given: Sequence[str]) -> frozenset[str] | Refusal:
     """Detailed states, of those and of the contract's."""
     found: set[str] = set()
     for name in given:
@@ -86,15 +76,13 @@ def _states(given: Sequence[str]) -> frozenset[str] | Refusal:
     return frozenset(found)
 
 
-def _custom(parameters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...] | Refusal:
+def _custom(query: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...] | Refusal:
     """Members of `custom` and their values."""
     found = []
-    for name, value in parameters:
-        if not name.startswith(_CUSTOM):
-            if name not in _NAMED:
-                return wrong(f"{name[:64]}: unknown parameter; there are {', '.join(sorted(_NAMED))} and custom.KEY")
+    for name, value in query:
+        if not name.startswith(CUSTOM):
             continue
-        key = name.removeprefix(_CUSTOM)
+        key = name.removeprefix(CUSTOM)
         if not 0 < len(key) <= 64 or any(one in key for one in '"\\') or not key.isprintable():
             return wrong(f"{name[:80]}: a key of 1 to 64 characters without quotes and backslashes is wanted")
         if len(value) > 256:
@@ -107,13 +95,11 @@ def _custom(parameters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...
 
 def _times(since: str, until: str) -> tuple[int | None, int | None] | Refusal:
     """Unix seconds, the first at or after; None where nothing is given."""
-    found: list[int | None] = []
-    for name, text in (("from", since), ("to", until)):
-        moment = parse_time(text) if text else None
-        if isinstance(moment, Error):
-            return wrong(f"{name}: {moment.message}")
-        found.append(None if moment is None else -(-moment // 1000))
-    return found[0], found[1]
+    found = parameters.period(since, until)
+    if isinstance(found, Refusal):
+        return found
+    first, past = (None if moment is None else -(-moment // 1000) for moment in found)
+    return first, past
 
 
 def days(since: str, until: str) -> tuple[date, date] | Refusal:

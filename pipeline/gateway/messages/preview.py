@@ -53,11 +53,11 @@ def preview(request: intake.Request, max_parts: int, wires: Wires) -> Preview | 
     A bad number among several is left to the validate stage: it never spoils the others.
     """
     if wrong := check_sender(request.sender or intake.DEFAULT_SENDER):
-        return wrong
+        return wrong.of("sender")
     only = request.recipients[0] if len(request.recipients) == 1 else None
     recipient = None if only is None else classify(only if isinstance(only, str) else only.number)
     if isinstance(recipient, Error):
-        return recipient
+        return recipient.of("recipient")
     if recipient and request.options.tariff not in (intake.WORLDWIDE, recipient.country):
         return wrong_country(request.options.tariff)
     template = Template.parse(request.message)
@@ -68,7 +68,7 @@ def preview(request: intake.Request, max_parts: int, wires: Wires) -> Preview | 
     fields = {name: str(value) for name, value in only.fields.items()} if isinstance(only, intake.Recipient) else {}
     text = template.render(fields, longest_of(max_parts))
     if isinstance(text, Error):
-        return text
+        return text.of("message")
     text = as_sent(text, transliterated=request.options.transliterate)
     measured = _measured(text, request, max_parts, wires)
     return measured if isinstance(measured, Error) else Preview(recipient, text, measured)
@@ -98,7 +98,7 @@ def _measured(text: str, request: intake.Request, max_parts: int, wires: Wires) 
         if isinstance(measured, Measured) and measured.count > 1 and request.options.fail_on_multiple_messages:
             found.append(several(text, measured))
         else:
-            found.append(measured)
+            found.append(measured.of("message") if isinstance(measured, Error) else measured)
     good = [one for one in found if isinstance(one, Measured)]
     if not good:
         return found[0]

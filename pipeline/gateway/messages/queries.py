@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query, Request, Response
 
 from pipeline.gateway import views
 from pipeline.gateway.messages import filters
-from pipeline.gateway.messages.filters import wrong
+from pipeline.gateway.parameters import wrong
 from pipeline.gateway.problems import Refusal, problem, refuse
-from pipeline.gateway.reading import reader
+from pipeline.gateway.reading import reader, sees_secrets
 from pipeline.gateway.services import services
 from pipeline.store.search import Wanted, cursor, read_cursor
 from pipeline.store.statistics import BY, Count
@@ -40,8 +40,8 @@ async def page(
     state: Annotated[list[str], Query(description="state or detailedState; may be repeated.")] = [],  # noqa: B006
     recipient: Text = "",
     request_id: Annotated[list[str], Query(alias="requestId", description="May be repeated.")] = [],  # noqa: B006
-    batch: Annotated[Text, Query(description="An upload's id.")] = "",
-    country_code: Annotated[str, Query(alias="countryCode", max_length=2)] = "",
+    batch: Annotated[Text, Query(description="A batch's id.")] = "",
+    country_code: Annotated[str, Query(alias="countryCode")] = "",
     sender: Text = "",
     since: Since = "",
     until: Until = "",
@@ -65,7 +65,11 @@ async def page(
     if skip and (cursor or wanted != Wanted(since=wanted.since, until=wanted.until)):
         return problem(wrong("skip: only without cursor and filters other than from and to; page on by nextCursor"))
     found = await asyncio.to_thread(model.search, account.name, wanted, behind, limit, skip)
-    return _json(views.encode_page([views.stored(row) for row in found.messages], _told(found.behind)))
+    return _json(
+        views.encode_page(
+            [views.stored(row, secrets=sees_secrets(request)) for row in found.messages], _told(found.behind)
+        )
+    )
 
 
 @router.get("/messages/{id}", summary="One message of the account")
@@ -77,9 +81,9 @@ async def get(request: Request, id: str) -> Response:
     account, model = asked
     row = await asyncio.to_thread(model.get, account.name, id.lower())
     if row:
-        return _json(views.encode(views.stored(row)))
+        return _json(views.encode(views.stored(row, secrets=sees_secrets(request))))
     if answer := services(request).fresh.get(id.lower(), account.name, time.monotonic()):
-        return _json(answer)
+        return _json(answer if sees_secrets(request) else views.masked_answer(answer))
     return problem(refuse(HTTPStatus.NOT_FOUND, errors.NOT_FOUND, f"no message {id[:64]!r} of this account"))
 
 

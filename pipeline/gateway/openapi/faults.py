@@ -51,7 +51,7 @@ _DOOR = {
         "the bearer token 0f3a5c7e9b11 expired at 2026-11-22T10:00:00.000Z; make a new one",
     ),
     "scope": Fault(
-        403, errors.INSUFFICIENT_SCOPE, "this token may not send; it may read. Make one that does"
+        403, errors.INSUFFICIENT_SCOPE, "this token's scope is read; this operation wants send"
     ),
     "too-many-requests": Fault(
         429, errors.TOO_MANY_REQUESTS, "more than 10000 requests in 2 s with this token; slow down"
@@ -73,9 +73,12 @@ _BODY = {
         'Idempotency-Key: give one of 1 to 128 ASCII characters between quotes, such as "8f14e45f-ceea"',
     ),
     "large-body": Fault(413, errors.TOO_LARGE, "a request may have 4194304 bytes; split it"),
-    "malformed": Fault(422, errors.MALFORMED_REQUEST, "sendr: unknown field; recipient: Input should be a string"),
+    "malformed": Fault(422, errors.MALFORMED_REQUEST, "sendr: unknown field; options.dryRun: true or false is wanted"),
     "parameter": Fault(
-        422, errors.MALFORMED_REQUEST, "limit: Input should be less than or equal to 1000"
+        422, errors.MALFORMED_REQUEST, "limit: 1000 or less is wanted"
+    ),
+    "unknown-parameter": Fault(
+        422, errors.MALFORMED_REQUEST, "operater: unknown parameter; there are country, cursor, limit"
     ),
     "invalid-text": Fault(
         422, errors.INVALID_TEXT, "message: U+D83D at index 0 is half a character and cannot be sent: remove it"
@@ -90,14 +93,14 @@ _SENDING = {
         409, errors.REQUEST_UNDER_WAY, "requestId: 'order-7-shipped' is being worked on; repeat it in a moment"
     ),
     "otp-length": Fault(422, errors.OTP_LENGTH, "Length must be between 4 and 10."),
-    "invalid-recipient": Fault(422, errors.INVALID_RECIPIENT, "no + at the start"),
+    "invalid-recipient": Fault(422, errors.INVALID_RECIPIENT, "recipient: no + at the start"),
     "wrong-country": Fault(
         422, errors.WRONG_COUNTRY,
         "The recipient number does not belong to the supported country for this endpoint (IT).",
     ),
-    "invalid-sender": Fault(422, errors.INVALID_SENDER, "the sender has 2 characters, 3 to 11 are allowed"),
+    "invalid-sender": Fault(422, errors.INVALID_SENDER, "sender: the sender has 2 characters, 3 to 11 are allowed"),
     "numeric-sender": Fault(
-        422, errors.NUMERIC_SENDER, "a sender of digits only is not allowed: use at least one letter"
+        422, errors.NUMERIC_SENDER, "sender: a sender of digits only is not allowed: use at least one letter"
     ),
     "prohibited": Fault(
         422, errors.PROHIBITED, 'The sent message does not comply with the legal requirements: message: "free money".',
@@ -113,10 +116,10 @@ _SENDING = {
     ),
     "empty-message": Fault(422, errors.EMPTY_MESSAGE, "message: is empty; write a text"),
     "too-many-parts": Fault(
-        422, errors.TOO_MANY_PARTS, "the text would need 14 parts, at most 10 are allowed: shorten it"
+        422, errors.TOO_MANY_PARTS, "message: the text would need 14 parts, at most 10 are allowed: shorten it"
     ),
     "missing-field": Fault(
-        422, errors.MISSING_FIELD, 'field "name" is missing and the template gives no default for it'
+        422, errors.MISSING_FIELD, 'message: field "name" is missing and the template gives no default for it'
     ),
     "multiple-parts": Fault(
         422, errors.MULTIPLE_PARTS,
@@ -147,7 +150,9 @@ _SIMULATED = {
     "opted-out": Fault(422, errors.OPTED_OUT, "recipient: +393331234567 has opted out of messages from this account"),
     "no-price": Fault(422, errors.NO_PRICE, "recipient: the price list has no price for ZZ"),
     "no-credit": Fault(
-        422, errors.INSUFFICIENT_CREDIT, "account: 1.00 is asked for per part, 0.00 is available; add credit"
+        422, errors.INSUFFICIENT_CREDIT,
+        "account: 0.99 EUR available, this message costs 0.0500, and 1.00 must be available for it (the minimum per "
+        "part); add credit",
     ),
     "country-not-allowed": Fault(
         422, errors.COUNTRY_NOT_ALLOWED, "recipient: this account may send to IT, ES, not to FR"

@@ -30,7 +30,7 @@ CONNECTION = "no-http slow long-target long-head broken"
 #: Of every route that is no probe.
 DOOR = f"{CONNECTION} nul unavailable"
 #: Of every route that wants a token.
-BEARER = "no-token wrong-token expired-token scope too-many-requests too-many-failures"
+BEARER = "no-token wrong-token expired-token scope unknown-parameter too-many-requests too-many-failures"
 
 _JSON = "no-json large-body malformed invalid-text"
 _SHAPE = f"{_JSON} invalid-sender empty-message too-many-recipients"
@@ -112,7 +112,8 @@ OPERATIONS: dict[str, Operation] = {
         "not-found parameter",
     ),
     "POST /drafts": Operation(
-        "createDraft", {201: _DRAFT}, f"{_CHECKED} too-many-drafts wrong-country", _UNNAMED
+        "createDraft", {201: _DRAFT}, f"{_CHECKED} bad-key id-reused too-many-drafts wrong-country", _UNNAMED,
+        takes_key=True,
     ),
     "GET /drafts": Operation("listDrafts", {200: listed("DraftSummary", "All of them.")}),
     "GET /drafts/{id}": Operation("getDraft", {200: _DRAFT}, "not-found"),
@@ -123,7 +124,7 @@ OPERATIONS: dict[str, Operation] = {
     "DELETE /drafts/{id}": Operation("deleteDraft", {204: _GONE}, "not-found"),
     "POST /drafts/{id}/send": Operation(
         "sendDraft", {201: _MESSAGE},
-        f"{_CALL} {_TEXT} not-found blocklisted under-way draft-sent id-reused large-body prohibited "
+        f"{_CALL} {_TEXT} not-found blocklisted under-way draft-sent id-reused no-json large-body prohibited "
         "prohibited-regional malformed invalid-text invalid-sender invalid-recipient wrong-country",
     ),
     "GET /balance": Operation("getBalance", {200: one("Balance", "The money.")}),

@@ -110,6 +110,7 @@ _FIELDS = {
     "bundle": "The bundle that pays, if one does.",
     "bundleLeft": "Parts that the bundle has left after it.",
     "cacheSeconds": "For so many seconds the same code is sent again to the same recipient.",
+    "MessageResponse.callback": "Where the fate is told. What its headers hold is `***` for a token that only reads.",
     "callback": "Where the fate of each message is told.",
     "carrier": "The carrier, once it is known.",
     "carrierReference": "The carrier's name for the message.",
@@ -177,7 +178,6 @@ _FIELDS = {
     "message": "What is wrong, and what to do.",
     **dict.fromkeys(
         (
-            "Batch.message",
             "BatchSummary.message",
             "DraftSummary.message",
             "Upload.message",
@@ -187,6 +187,8 @@ _FIELDS = {
         "The text; `{{name}}` and `{{name|default}}` are filled from the recipient's fields. Long texts are cut into "
         "parts: 160 characters of GSM-7 (153 each of several), 70 of UCS-2 (67).",
     ),
+    "Batch.message": "The text that was asked for; of a request to several the text that all were sent, null where the "
+    "texts differ.",
     "CallbackMessage.message": "The text as it is sent.",
     "MessageResponse.message": "The text as it is sent; login codes are masked.",
     "DeliveredEvent.message": "The id of the message that it is about.",
@@ -254,6 +256,7 @@ _FIELDS = {
     "Health.status": "`ok`, or `waiting` for what is missing.",
     "CarrierReceipt.status": "As of SMPP: DELIVRD, EXPIRED, DELETED, UNDELIV, ACCEPTD, UNKNOWN, REJECTD, ENROUTE.",
     "Delivery.status": "The HTTP status it answered; null where it did not.",
+    "shortage": "Why the money does not suffice; null where it does.",
     "sufficient": "Whether the money suffices for all that are accepted.",
     "tariff": "Whose rules and prices hold: WW worldwide, IT, ES.",
     "timestamp": "When it was.",
@@ -275,7 +278,7 @@ _FIELDS = {
     "verified": "Whether it is the code, now used up.",
 }
 
-_TIME = "a date (its first moment, UTC) or an RFC 3339 time."
+_TIME = "a date (its first moment, UTC) or an RFC 3339 time. `from` is before `to`."
 _PARAMETERS = {
     "?skip": "Messages to skip: without cursor and filters other than from and to.",
     "?limit": "Most rows of the page.",
@@ -283,11 +286,11 @@ _PARAMETERS = {
     "?cursor": "The last answer's `nextCursor`.",
     "?state": "A `state` or a `detailedState`; may be repeated.",
     "listDeliveries?state": "What came of it.",
-    "?recipient": "A number.",
-    "?requestId": "A `requestId`; may be repeated, up to ten times.",
-    "?batch": "A batch's id.",
-    "?countryCode": "A country, ISO 3166-1.",
-    "?country": "A country, ISO 3166-1; without it all.",
+    "?recipient": "A number in E.164 format; the plus may be left out or be 00, spaces and dashes are ignored.",
+    "?requestId": "A `requestId`, that of an upload too; may be repeated, up to ten times.",
+    "?batch": "A batch's id: the `requestId` of an upload or of a request to several.",
+    "?countryCode": "A country, ISO 3166-1; 001 for numbers of no country.",
+    "?country": "A country, ISO 3166-1, or 001; without it all.",
     "?sender": "A sender.",
     "?from": f"Not before (inclusive): {_TIME}",
     "?to": f"Before (exclusive): {_TIME}",

@@ -74,7 +74,7 @@ async def create(request: Request) -> Response:
     wanted = shaped(body, OtpRequest)
     if isinstance(wanted, Refusal):
         return problem(wanted)
-    to = classify(wanted.recipient) if wanted.length in _LENGTHS else _bad_length()
+    to = _to(wanted.recipient) if wanted.length in _LENGTHS else _bad_length()
     key = key_of(request)
     if isinstance(to, Error):
         return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, to))
@@ -109,7 +109,7 @@ async def verify(request: Request) -> Response:
     wanted = shaped(body, VerifyRequest)
     if isinstance(wanted, Refusal):
         return problem(wanted)
-    to = classify(wanted.recipient)
+    to = _to(wanted.recipient)
     if isinstance(to, Error):
         return problem(Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, to))
     verdict = await at.otps.verify(account.name, to.number, wanted.code, at.publisher)
@@ -118,6 +118,11 @@ async def verify(request: Request) -> Response:
     _note(account, verdict)
     view = {"verified": verdict.verified, "attemptsLeft": verdict.attempts_left}
     return Response(views.encode(view), media_type="application/json")
+
+
+def _to(number: str) -> Recipient | Error:
+    found = classify(number)
+    return found.of("recipient") if isinstance(found, Error) else found
 
 
 def _bad_length() -> Error:
