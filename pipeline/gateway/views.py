@@ -18,7 +18,7 @@ from schemas.states import STATE, Detailed
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _MASK = "***"
 _NEW = STATE[Detailed.ACCEPTED]
-_CALLBACK = intake.Callback.model_construct(url="").model_dump(mode="json", by_alias=True)
+_CALLBACK = intake.Callback(url="https://example.com/").model_dump(mode="json", by_alias=True)  # its defaults
 _DEFAULTS = intake.Options().model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
