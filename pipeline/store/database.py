@@ -1,5 +1,7 @@
 """Opening the read model's database: SQLite in the storage directory, or PostgreSQL."""
 
+import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +63,29 @@ def _engine(storage: Storage) -> sql.Engine:
         raise ConfigError(f"storage.database: no driver {url.drivername!r} is known; write postgresql://…") from None
 
 
-def _prepare(connection: Any, _: Any) -> None:
+def _prepare(connection: sqlite3.Connection, _: Any) -> None:
     connection.isolation_level = None  # begin and commit are SQLAlchemy's, not guessed by the driver
     # WAL: readers and the writer do not wait for each other. NORMAL: a power cut may undo the last transactions,
     # their offsets with them, so they are read again.
-    connection.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -32768")  # KiB
     connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: fewer, larger copies into the main file
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Of several that open a new database at once only one can change its mode: the others are told that it is locked,
+    at once, however long they are ready to wait."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin(connection: sql.Connection) -> None:

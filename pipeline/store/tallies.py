@@ -103,8 +103,9 @@ def percentile(counts: list[tuple[int, int]], share: float) -> float:
 
 
 def _taken(sent_at: str | None, delivered_at: str | None) -> int | None:
-    """The step of a delivery's time; None where it is not known."""
-    if sent_at is None or delivered_at is None:
+    """The step of a delivery's time; None where it is not known: also where the receipt overtook the carrier's answer,
+    and stands for it."""
+    if sent_at is None or delivered_at is None or sent_at == delivered_at:
         return None
     try:
         passed = datetime.fromisoformat(delivered_at) - datetime.fromisoformat(sent_at)

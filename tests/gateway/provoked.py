@@ -142,8 +142,6 @@ class Provoking:
         if not content:
             return {}
         body = dict(content["application/json"]["example"])
-        if self.id in ("createDraft", "replaceDraft"):
-            body.pop("requestId")
         return {"json": body}
 
     # Of the connection and the door
