@@ -70,7 +70,7 @@ def fill(
     """What `render`, `as_sent` and `measure` say of each of `rows` (a recipient's fields), each distinct text once.
 
     Errors, of a row alone: 3007 a field is missing; 3004, 3005 and 3014 as `measure` has them, 3005 also before the
-    text is made where it would have far too many characters. Of every row: 3001 more placeholders than there may be.
+    text is made where it would have far too many characters. Of every row: 3005 more placeholders than there may be.
     """
     if excess := template.excess:
         return Filling([], [], [0] * len(rows), dict.fromkeys(range(len(rows)), excess))

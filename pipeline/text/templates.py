@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from schemas.errors import MALFORMED_REQUEST, MISSING_FIELD, TOO_MANY_PARTS, Error
+from schemas.errors import MISSING_FIELD, TOO_MANY_PARTS, Error
 
 #: Placeholders a template may have: more than a text of the most parts has use for, and so few that filling them in for
 #: a whole batch takes a moment.
@@ -42,10 +42,10 @@ class Template:
 
     @property
     def excess(self) -> Error | None:
-        """Error 3001: more placeholders than there may be. It is for whoever fills in the template to ask."""
+        """Error 3005: more placeholders than there may be. It is for whoever fills in the template to ask."""
         if len(self.slots) <= MOST_SLOTS:
             return None
-        return Error(MALFORMED_REQUEST, f"message: {len(self.slots)} placeholders; there may be {MOST_SLOTS}")
+        return Error(TOO_MANY_PARTS, f"message: {len(self.slots)} placeholders; there may be {MOST_SLOTS}")
 
     def masked(self) -> str:
         """The text with stars in place of each field: as many always, so that they do not tell a value's length."""

@@ -12,7 +12,7 @@ from pipeline.ops.rig import Rig
 
 pytestmark = pytest.mark.e2e
 
-SILENCE = 8.0
+SILENCE = 6.0
 
 
 def test_workers_are_replaced_and_the_broker_is_waited_for(alone: None) -> None:

@@ -35,7 +35,7 @@ def spent(plain: System) -> dict[tuple[str, str], dict[str, Any]]:
 def asked_by_the_account(plain: System) -> list[dict[str, Any]]:
     """The same over HTTP, once the gateway knows the account's token."""
     token = plain.cli("account", "token", "margins").strip()
-    url = f"{plain.rig.system.gateway_url}/statistics/spend?by=operator&margin=true"
+    url = f"{plain.rig.system.gateway_url}/statistics/spend?by=operator"
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
 
     def answer() -> Any:

@@ -45,7 +45,7 @@ prefix = ""
 carriers = ["sim"]
 """
 READY_SECONDS, STOP_SECONDS = 90.0, 90.0
-KILLS = 3  # of each worker, one right after the other
+KILLS = 2  # of each worker, one right after the other
 WORKERS = ("validate", "dispatch", "track", "store")
 
 

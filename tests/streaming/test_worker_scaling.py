@@ -58,7 +58,7 @@ def test_workers_join_and_leave_under_load(settings: Settings, start: Callable[.
     first = start(settings, STAGES, "one").wait_ready()
     open_account(settings, micros=10**12)
     wait_for(lambda: balance(settings))
-    with steady_load(settings, 0.02) as sent:
+    with steady_load(settings, 0.05) as sent:
         wait_for(lambda: answered(settings) > 200)
         second = start(settings, STAGES, "two").wait_ready()
         wait_for(lambda: owned(second).keys() >= SPREAD, 60, lambda: f"{owned(second)}")
