@@ -5,7 +5,7 @@ next one.
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -38,11 +38,14 @@ class Csv:
     """Lines behind the header. `number`: the place of the column of numbers; `fields`: names and places of the others
     that are wanted; `width`: columns in all."""
 
-    def __init__(self, separator: str, number: int, fields: list[tuple[str, int]], width: int) -> None:
+    def __init__(
+        self, separator: str, number: int, fields: list[tuple[str, int]], width: int, optional: Container[str] = ()
+    ) -> None:
         self._separator = separator
         self._number = number
         self._fields = fields
         self._width = width
+        self._optional = optional
 
     def read(self, lines: Sequence[bytes], first: int) -> Found:
         """Lines without their ends; the number of the first."""
@@ -72,7 +75,7 @@ class Csv:
 
     def _found(self, rows: Any, bad: list[BadLine]) -> Found:
         recipients: list[Recipient] = []
-        place, fields, width = self._number, self._fields, self._width
+        place, fields, width, optional = self._number, self._fields, self._width, self._optional
         for line, cells in rows:
             if len(cells) != width:
                 if any(map(str.strip, cells)):
@@ -84,7 +87,10 @@ class Csv:
                     bad.append(BadLine(line, _LONG_NUMBER if number else _NO_NUMBER))
                 continue
             if fields:
-                recipients.append({"number": number, "fields": {name: cells[at].strip() for name, at in fields}})
+                given = {
+                    name: value for name, at in fields if (value := cells[at].strip()) or name not in optional
+                }  # else the text's default stands
+                recipients.append({"number": number, "fields": given})
             else:
                 recipients.append(number)
         return Found(recipients, sorted(bad, key=_by_line))
@@ -171,7 +177,8 @@ def header(line: bytes, wanted: Mapping[str, bool] | None) -> tuple[Csv, bool] |
     if missing := [name for name, needed in (wanted or {}).items() if needed and name not in dict(kept)]:
         there = ", ".join(name[:64] for name, _ in fields[:20]) or "none but the numbers"
         return _wrong(f"it has no column {missing[0]!r}, which the text asks for; its columns are: {there}")
-    return Csv(separator, numbers[0], kept, len(names)), True
+    optional = {name for name, needed in (wanted or {}).items() if not needed}
+    return Csv(separator, numbers[0], kept, len(names), optional), True
 
 
 def _cells(text: str, separator: str) -> list[str]:

@@ -167,3 +167,9 @@ def test_each_number_is_kept_once_where_it_comes_first(pieces: list[list[int]]) 
 
 def test_bad_lines_are_values() -> None:
     assert Reader().feed(b"number\n\n1,2\n").bad == [BadLine(3, "2 columns, the header has 1")]
+
+
+def test_an_empty_cell_leaves_the_texts_default_to_stand_where_it_has_one() -> None:
+    data = b"number,name,title\n+391,,\n+392,Bob, \n"
+    found = read(data, wanted={"name": True, "title": False})[0]
+    assert found == [{"number": "+391", "fields": {"name": ""}}, {"number": "+392", "fields": {"name": "Bob"}}]
