@@ -150,3 +150,17 @@ def test_another_gateway_knows_them_too(gateway, api):
         assert other.as_("acme").get(f"/drafts/{draft['id']}").json()["data"] == draft
         assert other.as_("acme").delete(f"/drafts/{draft['id']}").status_code == 204
     problem(api.get(f"/drafts/{draft['id']}"), 404, errors.NOT_FOUND)
+
+
+def test_a_draft_that_is_sent_while_its_change_comes_stays_as_it_was_sent(gateway, api):
+    draft = kept(api)
+
+    def slowly():
+        yield b'{"recipient": "+393331234567", '
+        assert gateway.as_("acme").post(f"/drafts/{draft['id']}/send").status_code == 201
+        yield b'"message": "Another"}'
+
+    answer = api.put(f"/drafts/{draft['id']}", content=slowly(), headers={"Content-Type": "application/json"})
+    problem(answer, 409, errors.TOO_LATE)
+    shown = api.get(f"/drafts/{draft['id']}").json()["data"]
+    assert shown["sentAt"] and shown["request"] == draft["request"]

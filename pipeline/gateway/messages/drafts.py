@@ -110,12 +110,15 @@ async def put(request: Request, id: str) -> Response:
     asked = await _draft(request, id)
     if isinstance(asked, Refusal):
         return problem(asked)
-    draft, account, at = asked
-    if draft.sent_at:
-        return problem(_too_late(draft, "it stays as it was sent"))
+    _, account, at = asked
     body = await _checked(request, account, at)
     if isinstance(body, Refusal):
         return problem(body)
+    draft = await _refresh(at) or _found(at, account, id)  # a body may come slowly, and the draft be sent meanwhile
+    if isinstance(draft, Refusal):
+        return problem(draft)
+    if draft.sent_at:
+        return problem(_too_late(draft, "it stays as it was sent"))
     now = rfc3339(time.time_ns() // 1_000_000)
     changed = msgspec.structs.replace(draft, request=msgspec.Raw(body), updated_at=now)
     if refused := _no_room(at, changed) or await _change(at, [Outgoing(at.names.drafts, changed.value, key=draft.key)]):
@@ -188,10 +191,15 @@ async def _draft(request: Request, id_: str) -> tuple[Draft, AccountRecord, Serv
     if isinstance(asked, Refusal):
         return asked
     account, at = asked
+    found = _found(at, account, id_)
+    return found if isinstance(found, Refusal) else (found, account, at)
+
+
+def _found(at: Services, account: AccountRecord, id_: str) -> Draft | Refusal:
     found = at.drafts.get(account.name, id_)
     if found is None:
         return refuse(HTTPStatus.NOT_FOUND, errors.NOT_FOUND, f"no draft {id_[:64]!r} of this account")
-    return found, account, at
+    return found
 
 
 async def _checked(request: Request, account: AccountRecord, at: Services) -> bytes | Refusal:
