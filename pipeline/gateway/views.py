@@ -122,7 +122,7 @@ def encode_page(data: list[Any], next_cursor: str | None) -> bytes:
     return _encoder.encode({"data": data, "nextCursor": next_cursor})
 
 
-def masked(callback: Any) -> Any:
+def masked(callback: dict[str, Any]) -> dict[str, Any]:
     """A callback as JSON, without what its headers hold: often credentials."""
     headers = callback.get("headers")
     return callback | {"headers": dict.fromkeys(headers, _MASK)} if headers else callback
@@ -183,8 +183,7 @@ def stored(row: StoredMessage, *, secrets: bool) -> MessageResponse:
 def _callback(told: str, secrets: bool) -> dict[str, Any]:
     """A request's callback, which is kept without what is the default."""
     whole = _CALLBACK | orjson.loads(told)
-    shown: dict[str, Any] = whole if secrets else masked(whole)
-    return shown
+    return whole if secrets else masked(whole)
 
 
 def _told(options: intake.Options) -> dict[str, Any]:

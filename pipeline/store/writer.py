@@ -218,6 +218,8 @@ def _read(told: Iterable[Told]) -> _News:
             sent.setdefault(record.id, record.at)
         elif record.detailed_state == "DELIVERED":
             delivered.setdefault(record.id, record.at)
+    for id_, at in delivered.items():
+        sent.setdefault(id_, at)  # a receipt may overtake the carrier's answer
     return news
 
 
@@ -231,7 +233,7 @@ def _rows(news: _News, costs: Mapping[str, int]) -> list[tuple[Any, ...]]:
             None if record.error is None else _encode(record.error).decode(),
             bytes(record.custom).decode(),
             record.at,
-            sent.get(id_) or delivered.get(id_),  # a receipt may overtake the carrier's answer
+            sent.get(id_),
             delivered.get(id_),
             operators.get(id_),
             costs.get(id_),
@@ -259,7 +261,7 @@ def _counted(news: _News, known: Mapping[str, Counted]) -> Tallies:
             record.carrier,
             record.detailed_state,
             record.message_count,
-            (before and before.sent_at) or sent.get(id_) or delivered.get(id_),
+            (before and before.sent_at) or sent.get(id_),
             (before and before.delivered_at) or delivered.get(id_),
             record.dry_run,
             record.sequence,

@@ -45,7 +45,7 @@ class Template:
         """Error 3005: more placeholders than there may be. It is for whoever fills in the template to ask."""
         if len(self.slots) <= MOST_SLOTS:
             return None
-        return Error(TOO_MANY_PARTS, f"message: {len(self.slots)} placeholders; there may be {MOST_SLOTS}")
+        return Error(TOO_MANY_PARTS, f"{len(self.slots)} placeholders; there may be {MOST_SLOTS}")
 
     def masked(self) -> str:
         """The text with stars in place of each field: as many always, so that they do not tell a value's length."""

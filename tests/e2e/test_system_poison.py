@@ -64,6 +64,7 @@ def test_template_of_very_many_placeholders_for_many(plain: System) -> None:
     recipients = [{"number": number, "fields": {"a": "x"}} for number in numbers(500)]
     with modest(plain.pids["intake-0"]):
         told = plain.told(recipients, "{{a}}" * 100_000)
+    assert {one["error"]["message"] for one in told} == {"message: 100000 placeholders; there may be 1000"}
     assert set(codes(told)) == {3005}
 
 

@@ -62,7 +62,7 @@ def preview(request: intake.Request, max_parts: int, wires: Wires) -> Preview | 
         return wrong_country(request.options.tariff)
     template = Template.parse(request.message)
     if excess := template.excess:
-        return excess
+        return excess.of("message")
     if template.fields and only is None:
         return Preview(None, None, None)
     fields = {name: str(value) for name, value in only.fields.items()} if isinstance(only, intake.Recipient) else {}
